@@ -1,0 +1,47 @@
+# One command each; all work on a fresh machine with Python 3.11 or newer and nothing else.
+#   make demo    install, then run the shipped scenario and write runs/demo
+#   make test    install with the test tools, then run every test
+#   make lint    ruff, check only
+#   make bench   short benchmarks
+# VENV=path uses another virtual environment, PYTHON=path another interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
+OUT ?= runs/demo
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	@echo "The first run compiles the kernels once; it says how long that took."
+	$(BIN)/crashtape run $(SCENARIO) --out $(OUT)
+
+test: $(VENV)/.installed-test
+	@echo "The first run compiles the kernels once (a minute or two); they stay cached."
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
+		--benchmark-min-rounds=3 --benchmark-max-time=1 --benchmark-columns=min,median,ops,rounds
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find engine tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; try make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/.installed

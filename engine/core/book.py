@@ -1,0 +1,174 @@
+"""The order book: price levels on a bitmap ladder, a FIFO of orders at each, and order rows.
+
+Rest, find, shrink and unlink. It knows prices, sizes and time priority; accounts, margins and
+events are above it. Bids and asks share one ladder: every level below the touch is a bid, every
+level above it an ask. Implements R10, R13 and R17.
+"""
+
+from engine.constants import Side
+from engine.core.kernel import inlined, kernel
+from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
+from engine.core.slots import find_row, insert_row, remove_row
+from engine.core.state import H, Ladders, header, levels, markets, order_slots, orders
+
+
+@inlined
+def best_tick(market, side):
+    """Best tick of a side, 0 when it is empty."""
+    return market["best_bid_tick"] if side == Side.BUY else market["best_ask_tick"]
+
+
+@inlined
+def best_price(market, side):
+    return best_tick(market, side) * market["tick_price"]
+
+
+@inlined
+def opposite(side):
+    return Side.SELL if side == Side.BUY else Side.BUY
+
+
+@inlined
+def signed(side, lots):
+    return lots if side == Side.BUY else -lots
+
+
+@inlined
+def crosses(side, limit, price):
+    """Implements R11."""
+    return price <= limit if side == Side.BUY else price >= limit
+
+
+@inlined
+def find_order(s, order_id):
+    return find_row(order_slots(s), order_id)
+
+
+@inlined
+def new_order_row(s):
+    """A zeroed order row; room was checked at admission."""
+    words = header(s)
+    row = words[H.ORDERS_FREE]
+    if row != 0:
+        words[H.ORDERS_FREE] = orders(s)[row]["next"]
+        orders(s)[row]["next"] = 0
+    else:
+        words[H.ORDERS_USED] += 1
+        row = words[H.ORDERS_USED]
+        assert row < words[H.ORDERS_ROWS], "no room for an order that was admitted"
+    words[H.ORDERS_COUNT] += 1
+    return row
+
+
+@inlined
+def free_order_row(s, row):
+    """Zero a row, so that equal states have equal bytes, and put it on the free list."""
+    words = header(s)
+    table = orders(s)
+    table[row] = table[0]
+    table[row]["next"] = words[H.ORDERS_FREE]
+    words[H.ORDERS_FREE] = row
+    words[H.ORDERS_COUNT] -= 1
+
+
+@inlined
+def register(s, row):
+    insert_row(order_slots(s), orders(s)[row]["order_id"], row)
+
+
+@inlined
+def unregister(s, row):
+    remove_row(order_slots(s), orders(s)[row]["order_id"])
+
+
+@inlined
+def link_level(s, row):
+    """Put an order at the back of its price level; the level and the touch follow."""
+    table = orders(s)
+    order = table[row]
+    market = markets(s)[order["market_id"]]
+    tick = order["tick"]
+    level = levels(s)[market["level_row"] + tick]
+    tail = level["tail"]
+    order["prev"] = tail
+    order["next"] = 0
+    if tail == 0:
+        level["head"] = row
+        set_position(s, ladder_row(order["market_id"], Ladders.BOOK), tick)
+        if order["side"] == Side.BUY:
+            if tick > market["best_bid_tick"]:
+                market["best_bid_tick"] = tick
+        elif market["best_ask_tick"] == 0 or tick < market["best_ask_tick"]:
+            market["best_ask_tick"] = tick
+    else:
+        table[tail]["next"] = row
+    level["tail"] = row
+    level["lots"] += order["lots"]
+
+
+@inlined
+def unlink_level(s, row):
+    """Take an order out of its price level; the level and the touch follow."""
+    table = orders(s)
+    order = table[row]
+    market = markets(s)[order["market_id"]]
+    tick = order["tick"]
+    level = levels(s)[market["level_row"] + tick]
+    before = order["prev"]
+    after = order["next"]
+    if before == 0:
+        level["head"] = after
+    else:
+        table[before]["next"] = after
+    if after == 0:
+        level["tail"] = before
+    else:
+        table[after]["prev"] = before
+    level["lots"] -= order["lots"]
+    if level["head"] == 0:
+        close_level(s, order["market_id"], order["side"], tick)
+
+
+@inlined
+def close_level(s, market_id, side, tick):
+    """An empty level leaves the ladder; the touch moves to the next one."""
+    row = ladder_row(market_id, Ladders.BOOK)
+    market = markets(s)[market_id]
+    clear_position(s, row, tick)
+    if side == Side.BUY:
+        if tick == market["best_bid_tick"]:
+            market["best_bid_tick"] = last_to(s, row, tick)
+    elif tick == market["best_ask_tick"]:
+        market["best_ask_tick"] = first_from(s, row, tick)
+
+
+@inlined
+def shrink(s, row, lots):
+    """An order loses lots in place."""
+    order = orders(s)[row]
+    market = markets(s)[order["market_id"]]
+    order["lots"] -= lots
+    levels(s)[market["level_row"] + order["tick"]]["lots"] -= lots
+
+
+@inlined
+def first_order(s, market, side):
+    """Row of the order that trades next on a side that is not empty."""
+    return levels(s)[market["level_row"] + best_tick(market, side)]["head"]
+
+
+@kernel
+def next_order(s, row):
+    """Row of the order that would trade after this one, 0 if none: its level, then the next."""
+    order = orders(s)[row]
+    if order["next"] != 0:
+        return order["next"]
+    market = markets(s)[order["market_id"]]
+    ladder = ladder_row(order["market_id"], Ladders.BOOK)
+    if order["side"] == Side.BUY:
+        tick = last_to(s, ladder, order["tick"] - 1)
+    else:
+        tick = first_from(s, ladder, order["tick"] + 1)
+    if tick == 0:
+        return 0
+    return levels(s)[market["level_row"] + tick]["head"]

@@ -1,0 +1,51 @@
+"""Funding: settle one interval, eagerly, for every open position. Implements R61."""
+
+from engine.constants import EventKind, Flag, SystemAccount
+from engine.core.events import emit
+from engine.core.kernel import kernel
+from engine.core.ledger import credit_position, credit_wallet
+from engine.core.margin import funding_amount
+from engine.core.prices import touch_mark
+from engine.core.state import H, accounts, header, markets, positions
+
+
+@kernel
+def settle_funding(s, market_id, rate_ppb):
+    """Every open position pays or receives, in order of account row and leg."""
+    words = header(s)
+    market = markets(s)[market_id]
+    mark = market["mark_price"]
+    total = 0
+    table = positions(s)
+    for account_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
+        row = accounts(s)[account_row]["position_head"]
+        while row != 0:
+            position = table[row]
+            if position["market_id"] == market_id and position["lots"] != 0:
+                amount = funding_amount(market, position["lots"], mark, rate_ppb)
+                if amount != 0:
+                    total += amount
+                    credit_position(s, row, amount)
+                    emit(
+                        s,
+                        EventKind.FUNDING_PAID,
+                        accounts(s)[account_row]["account_id"],
+                        0,
+                        0,
+                        mark,
+                        position["lots"],
+                        amount,
+                        0,
+                        market_id,
+                        0,
+                        0,
+                        position["position_side"],
+                        Flag.ISOLATED if position["isolated"] != 0 else 0,
+                    )
+            row = position["account_next"]
+    credit_wallet(s, SystemAccount.ROUNDING, -total)
+    market["funding_rate_ppb"] = rate_ppb
+    market["funding_time_ns"] = words[H.NOW_NS]
+    touch_mark(s, market_id)
+    kind = EventKind.FUNDING_SETTLED
+    emit(s, kind, 0, 0, 0, mark, 0, -total, rate_ppb, market_id, 0, 0, 0, 0)

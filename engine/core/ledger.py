@@ -1,0 +1,249 @@
+"""Money and margin domains: the only code that changes a balance, and what it touches.
+
+A margin domain is an isolated position, or an account with all its cross positions. Whatever
+changes a domain's health marks it touched, so that it is examined at the end of the unit of work.
+"""
+
+from engine.constants import EventKind, Flag, SystemAccount
+from engine.core.events import emit
+from engine.core.kernel import inlined, kernel
+from engine.core.margin import initial_margin, maintenance_margin, notional, value, worst_lots
+from engine.core.state import H, accounts, header, markets, positions, touched
+
+BALANCE_MAX = 2**62
+SYSTEM_ROWS = max(SystemAccount)
+DOMAIN_BITS = 12  # low bits of a domain key: 0 for cross, else market and leg
+FUND = SystemAccount.INSURANCE_FUND
+
+
+@inlined
+def is_system(account_row):
+    return account_row <= SYSTEM_ROWS
+
+
+@inlined
+def domain_key(s, position_row):
+    """Key of the domain of a position: sorts by account row, cross first, market, leg."""
+    position = positions(s)[position_row]
+    key = position["account_row"] << DOMAIN_BITS
+    if position["isolated"] != 0:
+        key += ((position["market_id"] << 2) | position["position_side"]) + 1
+    return key
+
+
+@inlined
+def touch_account(s, account_row):
+    """The account's cross domain is to be examined."""
+    account = accounts(s)[account_row]
+    if account["touched"] == 0 and not is_system(account_row):
+        account["touched"] = 1
+        words = header(s)
+        touched(s)[words[H.TOUCHED_COUNT]] = account_row << DOMAIN_BITS
+        words[H.TOUCHED_COUNT] += 1
+
+
+@inlined
+def touch_position(s, position_row):
+    """The domain of a position is to be examined."""
+    position = positions(s)[position_row]
+    if position["isolated"] == 0:
+        touch_account(s, position["account_row"])
+    elif position["touched"] == 0:
+        position["touched"] = 1
+        words = header(s)
+        touched(s)[words[H.TOUCHED_COUNT]] = domain_key(s, position_row)
+        words[H.TOUCHED_COUNT] += 1
+
+
+@inlined
+def credit_wallet(s, account_row, amount):
+    """Book money to a wallet."""
+    account = accounts(s)[account_row]
+    account["wallet_quote"] += amount
+    assert abs(account["wallet_quote"]) < BALANCE_MAX, "a balance passes its bound"
+    touch_account(s, account_row)
+
+
+@inlined
+def credit_position(s, position_row, amount):
+    """Book money to the row of a position's domain: its margin, or its account's wallet."""
+    position = positions(s)[position_row]
+    if position["isolated"] != 0:
+        position["margin_quote"] += amount
+        touch_position(s, position_row)
+    else:
+        credit_wallet(s, position["account_row"], amount)
+
+
+@inlined
+def credit_domain(s, account_row, position_row, amount):
+    """Book money to a domain: an isolated position, or with row 0 a wallet."""
+    if position_row != 0:
+        credit_position(s, position_row, amount)
+    else:
+        credit_wallet(s, account_row, amount)
+
+
+@kernel
+def move_margin(s, position_row, amount):
+    """Implements R27: positive amounts go from the wallet to the isolated position."""
+    if amount == 0:
+        return
+    position = positions(s)[position_row]
+    credit_wallet(s, position["account_row"], -amount)
+    position["margin_quote"] += amount
+    touch_position(s, position_row)
+    account_id = accounts(s)[position["account_row"]]["account_id"]
+    emit(
+        s,
+        EventKind.MARGIN_MOVED,
+        account_id,
+        0,
+        0,
+        0,
+        0,
+        amount,
+        0,
+        position["market_id"],
+        0,
+        0,
+        position["position_side"],
+        0,
+    )
+
+
+@kernel
+def to_fund(s, kind, account_row, position_row, amount):
+    """Book money from a domain to the insurance fund, or back when negative; one event."""
+    credit_domain(s, account_row, position_row, -amount)
+    credit_wallet(s, FUND, amount)
+    emit_domain(s, kind, account_row, position_row, 0, abs(amount), 0, 0)
+
+
+@kernel
+def emit_domain(s, kind, account_row, position_row, price, amount, fee, reason):
+    """An event about a domain; position_row is 0 for a cross account."""
+    account_id = accounts(s)[account_row]["account_id"]
+    market_id = 0
+    side = 0
+    flags = 0
+    if position_row != 0:
+        market_id = positions(s)[position_row]["market_id"]
+        side = positions(s)[position_row]["position_side"]
+        flags = Flag.ISOLATED.value
+    emit(s, kind, account_id, 0, 0, price, 0, amount, fee, market_id, reason, 0, side, flags)
+
+
+# -- health -----------------------------------------------------------------------------------
+
+
+@inlined
+def unrealised(s, position_row):
+    """Unrealised PnL of a position at mark."""
+    position = positions(s)[position_row]
+    if position["lots"] == 0:
+        return 0
+    market = markets(s)[position["market_id"]]
+    return value(market, position["lots"], market["mark_price"]) - position["entry_quote"]
+
+
+@inlined
+def position_notional(s, position_row):
+    position = positions(s)[position_row]
+    if position["lots"] == 0:
+        return 0
+    market = markets(s)[position["market_id"]]
+    return notional(market, position["lots"], market["mark_price"])
+
+
+@inlined
+def position_maintenance(s, position_row):
+    position = positions(s)[position_row]
+    if position["lots"] == 0:
+        return 0
+    market = markets(s)[position["market_id"]]
+    size = notional(market, position["lots"], market["mark_price"])
+    return maintenance_margin(s, market, size)
+
+
+@kernel
+def cross_health(s, account_row):
+    """Implements R36, R37 for a wallet: (equity, maintenance margin, notional, open legs)."""
+    equity = accounts(s)[account_row]["wallet_quote"]
+    maintenance = 0
+    size = 0
+    legs = 0
+    row = accounts(s)[account_row]["position_head"]
+    table = positions(s)
+    while row != 0:
+        position = table[row]
+        if position["isolated"] == 0 and position["lots"] != 0:
+            market = markets(s)[position["market_id"]]
+            worth = value(market, position["lots"], market["mark_price"])
+            equity += worth - position["entry_quote"]
+            size += abs(worth)
+            maintenance += maintenance_margin(s, market, abs(worth))
+            legs += 1
+        row = position["account_next"]
+    return equity, maintenance, size, legs
+
+
+@inlined
+def domain_health(s, account_row, position_row):
+    """(equity, maintenance margin, notional, open legs) of a domain."""
+    if position_row == 0:
+        return cross_health(s, account_row)
+    position = positions(s)[position_row]
+    if position["lots"] == 0:
+        return position["margin_quote"], 0, 0, 0
+    market = markets(s)[position["market_id"]]
+    worth = value(market, position["lots"], market["mark_price"])
+    equity = position["margin_quote"] + worth - position["entry_quote"]
+    return equity, maintenance_margin(s, market, abs(worth)), abs(worth), 1
+
+
+@inlined
+def domain_equity(s, account_row, position_row):
+    return domain_health(s, account_row, position_row)[0]
+
+
+@inlined
+def domain_of(s, position_row):
+    """The position row that names a position's domain: its own if isolated, else 0."""
+    return position_row if positions(s)[position_row]["isolated"] != 0 else 0
+
+
+@inlined
+def position_requirement(market, position, buy_lots, sell_lots):
+    """Implements R38 for one leg, with these sums of resting orders."""
+    lots = worst_lots(position["lots"], buy_lots, sell_lots)
+    if position["isolated"] != 0:
+        lots -= abs(position["lots"])
+    if lots == 0:
+        return 0
+    size = notional(market, lots, market["mark_price"])
+    return initial_margin(size, position["leverage"])
+
+
+@kernel
+def requirement(s, account_row):
+    """Implements R38."""
+    total = 0
+    row = accounts(s)[account_row]["position_head"]
+    table = positions(s)
+    while row != 0:
+        position = table[row]
+        market = markets(s)[position["market_id"]]
+        total += position_requirement(market, position, position["buy_lots"], position["sell_lots"])
+        row = position["account_next"]
+    return total
+
+
+@inlined
+def spendable(s, account_row):
+    """Implements R46."""
+    wallet = accounts(s)[account_row]["wallet_quote"]
+    if is_system(account_row):
+        return wallet
+    free = cross_health(s, account_row)[0] - requirement(s, account_row)
+    return min(wallet, free)

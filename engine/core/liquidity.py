@@ -1,0 +1,148 @@
+"""The market-maker account: its quotes from recorded depth, or from a curve round the index.
+
+Implements R50 and R54-R58.
+"""
+
+from engine.constants import (
+    MAKER_ID_MARKET_SHIFT,
+    PPM,
+    CancelReason,
+    Cause,
+    EventKind,
+    PositionSide,
+    SelfTrade,
+    Side,
+)
+from engine.core.arithmetic import divide_up, mul_div, mul_div_up
+from engine.core.book import best_tick, find_order, first_order, next_order, shrink
+from engine.core.events import emit
+from engine.core.kernel import inlined, kernel
+from engine.core.margin import decayed
+from engine.core.orders import MAKER_ROW, cancel, emit_depth, match, rest
+from engine.core.prices import sample_basis, touch_mark
+from engine.core.state import H, curves, header, markets, orders
+
+
+@inlined
+def quote_id(market_id, price):
+    return -((market_id << MAKER_ID_MARKET_SHIFT) | price)
+
+
+@kernel
+def place_quote(s, market_id, side, price, lots):
+    """A quote trades with what it crosses, then rests; it never trades with another quote."""
+    order_id = quote_id(market_id, price)
+    net = PositionSide.NET.value
+    oldest = SelfTrade.CANCEL_OLDEST.value
+    left, _, _ = match(
+        s, MAKER_ROW, order_id, market_id, side, net, lots, price, 0, oldest, Cause.TRADE.value, 0
+    )
+    if left > 0:
+        rest(s, MAKER_ROW, order_id, market_id, side, net, price, left, 0, oldest)
+
+
+@kernel
+def set_depth(s, market_id, side, price, lots):
+    """Implements R55."""
+    row = find_order(s, quote_id(market_id, price))
+    if row != 0:
+        quote = orders(s)[row]
+        if quote["side"] == side and lots > 0 and lots <= quote["lots"]:
+            shrink(s, row, quote["lots"] - lots)
+            emit_depth(s, market_id, side, price, lots, EventKind.RESTED)
+            return
+        cancel(s, row, CancelReason.DEPTH)
+    elif lots == 0:
+        emit_depth(s, market_id, side, price, 0, EventKind.RESTED)
+    if lots > 0:
+        place_quote(s, market_id, side, price, lots)
+
+
+@kernel
+def clear_depth(s, market_id):
+    """Implements R56: bids best first, then asks best first."""
+    market = markets(s)[market_id]
+    for side in (Side.BUY.value, Side.SELL.value):
+        row = 0
+        if best_tick(market, side) != 0:
+            row = first_order(s, market, side)
+        while row != 0:
+            following = next_order(s, row)
+            if orders(s)[row]["account_row"] == MAKER_ROW:
+                cancel(s, row, CancelReason.REQUOTE)
+            row = following
+
+
+@kernel
+def remember_deficits(s, market_id):
+    """Implements R54: what trading took out of each level since it was quoted."""
+    market = markets(s)[market_id]
+    levels_count = market["curve_levels"]
+    for index in range(2 * levels_count):
+        curve = curves(s)[market["curve_row"] + index]
+        if curve["price"] == 0:
+            continue
+        side = Side.BUY if index < levels_count else Side.SELL
+        row = find_order(s, quote_id(market_id, curve["price"]))
+        left = 0
+        if row != 0 and orders(s)[row]["side"] == side:
+            left = orders(s)[row]["lots"]
+        curve["deficit_lots"] += curve["quoted_lots"] - left
+        curve["price"] = 0
+        curve["quoted_lots"] = 0
+
+
+@kernel
+def quote_price(market, side, offset_ppm, previous):
+    """Implements R58."""
+    tick, index = market["tick_price"], market["index_price"]
+    if side == Side.BUY:
+        price = mul_div(index, PPM - offset_ppm, PPM) // tick * tick
+        if previous != 0:
+            price = min(price, previous - tick)
+        return price if price >= market["price_min"] else 0
+    price = divide_up(mul_div_up(index, PPM + offset_ppm, PPM), tick) * tick
+    if previous != 0:
+        price = max(price, previous + tick)
+    return price if price <= market["price_max"] else 0
+
+
+@kernel
+def requote(s, market_id):
+    """Implements R57."""
+    market = markets(s)[market_id]
+    remember_deficits(s, market_id)
+    clear_depth(s, market_id)
+    now_ns = header(s)[H.NOW_NS]
+    elapsed_ns = now_ns - market["quote_time_ns"]
+    market["quote_time_ns"] = now_ns
+    levels_count = market["curve_levels"]
+    for side in (Side.BUY.value, Side.SELL.value):
+        previous = 0
+        first = market["curve_row"] + (0 if side == Side.BUY else levels_count)
+        for level in range(levels_count):
+            curve = curves(s)[first + level]
+            deficit = decayed(curve["deficit_lots"], elapsed_ns, market["half_life_ns"])
+            curve["deficit_lots"] = deficit
+            price = quote_price(market, side, curve["offset_ppm"], previous)
+            if price == 0:
+                break
+            previous = price
+            room = market["open_interest_lots_max"] - market["open_interest_lots"]
+            lots = min(curve["target_lots"] - deficit, room)
+            if lots > 0:
+                curve["price"] = price
+                curve["quoted_lots"] = lots
+                place_quote(s, market_id, side, price, lots)
+
+
+@kernel
+def set_index(s, market_id, price):
+    """Implements R50."""
+    market = markets(s)[market_id]
+    sample_basis(s, market_id)
+    market["index_price"] = price
+    touch_mark(s, market_id)
+    emit(s, EventKind.INDEX_SET, 0, 0, 0, price, 0, 0, 0, market_id, 0, 0, 0, 0)
+    if market["curve_row"] != 0:
+        requote(s, market_id)

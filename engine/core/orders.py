@@ -1,0 +1,455 @@
+"""Orders: entering, cancelling, matching and what happens to what is left.
+
+Implements R12-R19, R28 and R34. Admission is in `admission`, stops wait in `stops`; what a fill
+does to money is in `position`.
+"""
+
+from engine.constants import (
+    CancelReason,
+    Cause,
+    EventKind,
+    Flag,
+    OrderType,
+    PositionSide,
+    SelfTrade,
+    Side,
+    SystemAccount,
+    TimeInForce,
+)
+from engine.core.book import (
+    best_price,
+    crosses,
+    first_order,
+    free_order_row,
+    link_level,
+    new_order_row,
+    opposite,
+    register,
+    shrink,
+    signed,
+    unlink_level,
+    unregister,
+)
+from engine.core.events import emit
+from engine.core.kernel import inlined, kernel
+from engine.core.ledger import is_system
+from engine.core.margin import notional
+from engine.core.position import (
+    fill_side,
+    find_position,
+    get_position,
+    move_margin_after_fill,
+)
+from engine.core.prices import touch_mark
+from engine.core.state import H, accounts, header, markets, orders, positions
+from engine.core.triggers import unlink_stop
+
+MAKER_ROW = SystemAccount.MARKET_MAKER
+FLAG_BITS = 15  # order bits that are flags of commands and events
+NO_REASON = 0
+
+
+@inlined
+def is_stop(order):
+    return order["order_type"] >= OrderType.STOP_LIMIT
+
+
+@inlined
+def count_lots(s, row, lots):
+    """Implements R34: the sums of a leg's resting orders; `lots` is signed growth."""
+    order = orders(s)[row]
+    if is_system(order["account_row"]):
+        return
+    leg = get_position(s, order["account_row"], order["market_id"], order["position_side"])
+    position = positions(s)[leg]
+    if order["bits"] & Flag.REDUCE_ONLY:
+        position["reduce_lots"] += lots
+    elif order["side"] == Side.BUY:
+        position["buy_lots"] += lots
+    else:
+        position["sell_lots"] += lots
+
+
+@inlined
+def emit_order(s, row, kind, lots, reason):
+    """An event about an order in a row; a market maker's level is announced by DEPTH_SET."""
+    order = orders(s)[row]
+    if order["account_row"] == MAKER_ROW:
+        emit_depth(s, order["market_id"], order["side"], order["price"], lots, kind)
+        return
+    emit(
+        s,
+        kind,
+        accounts(s)[order["account_row"]]["account_id"],
+        order["order_id"],
+        0,
+        order["price"],
+        lots,
+        0,
+        0,
+        order["market_id"],
+        reason,
+        order["side"],
+        order["position_side"],
+        order["bits"] & FLAG_BITS,
+    )
+
+
+@inlined
+def emit_depth(s, market_id, side, price, lots, kind):
+    """DEPTH_SET: what the market maker's level holds after the change."""
+    held = 0 if kind == EventKind.CANCELLED else lots
+    emit(s, EventKind.DEPTH_SET, 0, 0, 0, price, held, 0, 0, market_id, 0, side, 0, 0)
+
+
+@inlined
+def link_account(s, row):
+    """Implements R13: orders are numbered as they enter and kept oldest first."""
+    words = header(s)
+    table = orders(s)
+    order = table[row]
+    words[H.ENTERED_COUNT] += 1
+    order["seq"] = words[H.ENTERED_COUNT]
+    account = accounts(s)[order["account_row"]]
+    tail = account["order_tail"]
+    order["account_prev"] = tail
+    order["account_next"] = 0
+    if tail == 0:
+        account["order_head"] = row
+    else:
+        table[tail]["account_next"] = row
+    account["order_tail"] = row
+    account["orders_count"] += 1
+    if is_curve_quote(s, order):
+        words[H.CURVE_ORDERS_COUNT] += 1
+
+
+@inlined
+def is_curve_quote(s, order):
+    """Implements R07: quotes of a curve have room of their own."""
+    if order["account_row"] != MAKER_ROW:
+        return False
+    return markets(s)[order["market_id"]]["curve_row"] != 0
+
+
+@inlined
+def unlink_account(s, row):
+    table = orders(s)
+    order = table[row]
+    account = accounts(s)[order["account_row"]]
+    before = order["account_prev"]
+    after = order["account_next"]
+    if before == 0:
+        account["order_head"] = after
+    else:
+        table[before]["account_next"] = after
+    if after == 0:
+        account["order_tail"] = before
+    else:
+        table[after]["account_prev"] = before
+    account["orders_count"] -= 1
+    if is_curve_quote(s, order):
+        header(s)[H.CURVE_ORDERS_COUNT] -= 1
+
+
+@kernel
+def forget(s, row):
+    """Take an order out of every table it is in and free its row."""
+    order = orders(s)[row]
+    if is_stop(order):
+        unlink_stop(s, row)
+    else:
+        unlink_level(s, row)
+        count_lots(s, row, -order["lots"])
+    unlink_account(s, row)
+    unregister(s, row)
+    free_order_row(s, row)
+
+
+@kernel
+def cancel(s, row, reason):
+    """Implements R14."""
+    emit_order(s, row, EventKind.CANCELLED, orders(s)[row]["lots"], reason)
+    forget(s, row)
+
+
+@kernel
+def cancel_all(s, account_row, market_id, reason):
+    """Implements R15: oldest first, in one market or with 0 in all."""
+    row = accounts(s)[account_row]["order_head"]
+    while row != 0:
+        following = orders(s)[row]["account_next"]
+        if market_id == 0 or orders(s)[row]["market_id"] == market_id:
+            cancel(s, row, reason)
+        row = following
+
+
+@inlined
+def reducible_lots(s, position_row, side):
+    """Lots an order of this side could close."""
+    if position_row == 0:
+        return 0
+    lots = positions(s)[position_row]["lots"]
+    if side == Side.BUY:
+        return -lots if lots < 0 else 0
+    return lots if lots > 0 else 0
+
+
+@kernel
+def trim_reduce_only(s, position_row):
+    """Implements R28: reduce-only orders never exceed the position; the newest go first."""
+    position = positions(s)[position_row]
+    row = accounts(s)[position["account_row"]]["order_tail"]
+    while row != 0 and position["reduce_lots"] != 0:
+        order = orders(s)[row]
+        previous = order["account_prev"]
+        if (
+            order["bits"] & Flag.REDUCE_ONLY
+            and not is_stop(order)
+            and order["market_id"] == position["market_id"]
+            and order["position_side"] == position["position_side"]
+        ):
+            if position["reduce_lots"] <= reducible_lots(s, position_row, order["side"]):
+                return
+            cancel(s, row, CancelReason.REDUCE_ONLY)
+        row = previous
+
+
+@inlined
+def after_fill(s, position_row, price, fill, liquidating):
+    """Implements R26 and R28, for one side of a fill."""
+    position = positions(s)[position_row]
+    if position["isolated"] != 0 and not liquidating:
+        move_margin_after_fill(s, position_row, price, fill)
+    if position["reduce_lots"] != 0:
+        trim_reduce_only(s, position_row)
+
+
+@kernel
+def trade_off_book(s, taker_row, maker_row, lots, price, cause):
+    """Implements R29: a fill between two positions at a price, without orders or fees; the
+    first side is in liquidation or being seeded, so no margin follows it."""
+    taker_account = positions(s)[taker_row]["account_row"]
+    maker_account = positions(s)[maker_row]["account_row"]
+    first = fill_side(s, taker_row, 0, maker_account, lots, price, cause, 0, 0)
+    second = fill_side(s, maker_row, 0, taker_account, -lots, price, cause, 0, Flag.MAKER.value)
+    after_fill(s, taker_row, price, first, True)
+    after_fill(s, maker_row, price, second, False)
+
+
+@kernel
+def match(
+    s,
+    account_row,
+    order_id,
+    market_id,
+    side,
+    position_side,
+    lots,
+    limit,
+    flags,
+    self_trade,
+    cause,
+    fee_ppm,
+):
+    """Implements R16: trade an arriving order against the book.
+
+    Returns (lots left, CancelReason or 0, notional traded)."""
+    market = markets(s)[market_id]
+    taker_row = get_position(s, account_row, market_id, position_side)
+    against = opposite(side)
+    traded_quote = 0
+    while lots > 0:
+        price = best_price(market, against)
+        if price == 0 or not crosses(side, limit, price):
+            return lots, NO_REASON, traded_quote
+        fill = lots
+        if flags & Flag.REDUCE_ONLY:
+            fill = min(fill, reducible_lots(s, taker_row, side))
+            if fill == 0:
+                return lots, CancelReason.REDUCE_ONLY.value, traded_quote
+        resting = first_order(s, market, against)
+        if orders(s)[resting]["account_row"] == account_row and self_trade != SelfTrade.ALLOW:
+            if self_trade != SelfTrade.CANCEL_NEWEST:
+                cancel(s, resting, CancelReason.SELF_TRADE)
+            if self_trade != SelfTrade.CANCEL_OLDEST:
+                return lots, CancelReason.SELF_TRADE.value, traded_quote
+            continue
+        fill = min(fill, orders(s)[resting]["lots"])
+        lots -= fill
+        traded_quote += trade_with(
+            s, resting, taker_row, account_row, order_id, side, fill, price, flags, cause, fee_ppm
+        )
+    return lots, NO_REASON, traded_quote
+
+
+@inlined
+def trade_with(
+    s, resting, taker_row, account_row, order_id, side, fill, price, flags, cause, fee_ppm
+):
+    """Implements R17, R18: the resting order shrinks or leaves, then both sides are booked, the
+    taker's event first. Returns the notional traded."""
+    order = orders(s)[resting]
+    market_id = order["market_id"]
+    market = markets(s)[market_id]
+    maker_account = order["account_row"]
+    maker_order = order["order_id"]
+    maker_flags = (order["bits"] & FLAG_BITS) | Flag.MAKER
+    maker_row = get_position(s, maker_account, market_id, order["position_side"])
+    market["last_price"] = price
+    touch_mark(s, market_id)
+    if fill == order["lots"]:
+        forget(s, resting)
+    else:
+        count_lots(s, resting, -fill)
+        shrink(s, resting, fill)
+    change = signed(side, fill)
+    first = fill_side(s, taker_row, order_id, maker_account, change, price, cause, fee_ppm, flags)
+    second = fill_side(
+        s,
+        maker_row,
+        maker_order,
+        account_row,
+        -change,
+        price,
+        cause,
+        market["maker_fee_ppm"],
+        maker_flags,
+    )
+    after_fill(s, taker_row, price, first, cause == Cause.LIQUIDATION)
+    after_fill(s, maker_row, price, second, False)
+    return notional(market, fill, price)
+
+
+@kernel
+def rest(
+    s,
+    account_row,
+    order_id,
+    market_id,
+    side,
+    position_side,
+    price,
+    lots,
+    flags,
+    self_trade,
+):
+    """Implements R13: a limit order joins the back of its price level."""
+    row = new_order_row(s)
+    order = orders(s)[row]
+    order["order_id"] = order_id
+    order["lots"] = lots
+    order["price"] = price
+    order["tick"] = price // markets(s)[market_id]["tick_price"]
+    order["account_row"] = account_row
+    order["market_id"] = market_id
+    order["side"] = side
+    order["order_type"] = OrderType.LIMIT
+    order["time_in_force"] = TimeInForce.GTC
+    order["position_side"] = position_side
+    order["self_trade"] = self_trade
+    order["bits"] = flags
+    link_level(s, row)
+    link_account(s, row)
+    register(s, row)
+    count_lots(s, row, lots)
+    emit_order(s, row, EventKind.RESTED, lots, 0)
+
+
+@kernel
+def place(
+    s,
+    account_row,
+    order_id,
+    market_id,
+    side,
+    position_side,
+    order_type,
+    time_in_force,
+    price,
+    lots,
+    limit,
+    flags,
+    self_trade,
+):
+    """Implements R19: match an admitted order, then rest or cancel what is left of it."""
+    fee_ppm = markets(s)[market_id]["taker_fee_ppm"]
+    left, reason, _ = match(
+        s,
+        account_row,
+        order_id,
+        market_id,
+        side,
+        position_side,
+        lots,
+        limit,
+        flags,
+        self_trade,
+        Cause.TRADE.value,
+        fee_ppm,
+    )
+    if left == 0:
+        return
+    if reason == NO_REASON and order_type == OrderType.MARKET:
+        reason = CancelReason.MARKET_REMAINDER.value
+    elif reason == NO_REASON and time_in_force == TimeInForce.IOC:
+        reason = CancelReason.IOC_REMAINDER.value
+    account_id = accounts(s)[account_row]["account_id"]
+    if reason == NO_REASON and flags & Flag.REDUCE_ONLY:
+        leg = find_position(s, account_row, market_id, position_side)
+        room = max(0, reducible_lots(s, leg, side) - positions(s)[leg]["reduce_lots"])
+        if left > room:
+            emit_cancelled(
+                s,
+                account_id,
+                order_id,
+                market_id,
+                side,
+                position_side,
+                price,
+                left - room,
+                flags,
+                CancelReason.REDUCE_ONLY.value,
+            )
+            left = room
+    if reason != NO_REASON:
+        emit_cancelled(
+            s, account_id, order_id, market_id, side, position_side, price, left, flags, reason
+        )
+    elif left > 0:
+        rest(
+            s, account_row, order_id, market_id, side, position_side, price, left, flags, self_trade
+        )
+
+
+@kernel
+def emit_cancelled(
+    s, account_id, order_id, market_id, side, position_side, price, lots, flags, reason
+):
+    """CANCELLED for an order that is not in the book."""
+    emit(
+        s,
+        EventKind.CANCELLED,
+        account_id,
+        order_id,
+        0,
+        price,
+        lots,
+        0,
+        0,
+        market_id,
+        reason,
+        side,
+        position_side,
+        flags,
+    )
+
+
+@inlined
+def closing_flags(position_side, side, flags):
+    """Implements R12: closing a hedge leg is reduce-only whether the order says so or not."""
+    if (position_side == PositionSide.LONG and side == Side.SELL) or (
+        position_side == PositionSide.SHORT and side == Side.BUY
+    ):
+        return flags | Flag.REDUCE_ONLY
+    return flags

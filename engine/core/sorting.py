@@ -1,0 +1,82 @@
+"""In-place sorting of int64 keys and ADL ranks: heapsort, no allocation, no recursion.
+
+Keys are unique wherever they are sorted, so the order is complete.
+"""
+
+from engine.core.kernel import inlined, kernel
+
+
+@inlined
+def sift_keys(keys, root, end):
+    """Restore a max-heap of keys below `root`."""
+    key = keys[root]
+    child = 2 * root + 1
+    while child < end:
+        if child + 1 < end and keys[child + 1] > keys[child]:
+            child += 1
+        if keys[child] <= key:
+            break
+        keys[root] = keys[child]
+        root = child
+        child = 2 * root + 1
+    keys[root] = key
+
+
+@kernel
+def sort_keys(keys, count):
+    """Ascending, the first `count` keys."""
+    for root in range(count // 2 - 1, -1, -1):
+        sift_keys(keys, root, count)
+    for end in range(count - 1, 0, -1):
+        last = keys[end]
+        keys[end] = keys[0]
+        keys[0] = last
+        sift_keys(keys, 0, end)
+
+
+@inlined
+def ranks_before(rank, other):
+    """Implements R83: higher score, then larger notional, then lower account, then lower leg."""
+    if rank["score"] != other["score"]:
+        return rank["score"] > other["score"]
+    if rank["notional_quote"] != other["notional_quote"]:
+        return rank["notional_quote"] > other["notional_quote"]
+    if rank["account_row"] != other["account_row"]:
+        return rank["account_row"] < other["account_row"]
+    return rank["leg"] < other["leg"]
+
+
+@inlined
+def swap_ranks(ranks, a, b):
+    """Row 0 is the scratch row; it is zeroed again."""
+    ranks[0] = ranks[a]
+    ranks[a] = ranks[b]
+    ranks[b] = ranks[0]
+
+
+@kernel
+def sift_ranks(ranks, root, end):
+    """Restore a heap with the best rank on top; ranks lie in rows 1 to end."""
+    child = 2 * root
+    while child <= end:
+        if child < end and ranks_before(ranks[child + 1], ranks[child]):
+            child += 1
+        if ranks_before(ranks[root], ranks[child]):
+            return
+        swap_ranks(ranks, root, child)
+        root = child
+        child = 2 * root
+
+
+@kernel
+def heapify_ranks(ranks, count):
+    """Make a heap of rows 1 to count, the best rank in row 1."""
+    for root in range(count // 2, 0, -1):
+        sift_ranks(ranks, root, count)
+
+
+@kernel
+def pop_rank(ranks, count):
+    """Move the best rank to row `count`; the heap is one shorter."""
+    swap_ranks(ranks, 1, count)
+    sift_ranks(ranks, 1, count - 1)

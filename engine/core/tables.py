@@ -1,0 +1,265 @@
+"""VenueTables: a profile, as integers, in the State block; and the making of that block.
+
+The only core file that knows `venue`. It sizes every table from the capacities, so that whatever
+was admitted has room, and writes the profile's switches and numbers where the kernels read them.
+"""
+
+import numpy as np
+
+from engine.constants import (
+    BASIS_SAMPLES_MAX,
+    Absorber,
+    AdlScore,
+    MarkSource,
+    SurplusRule,
+    SystemAccount,
+    TierMode,
+)
+from engine.core import state
+from engine.core.slots import insert_row
+from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
+from engine.venue import Capacities, DepthCurve, MarketNumbers, VenueProfile, market_numbers
+
+TRIGGER_BUCKETS_MAX = 1 << 20  # of one trigger ladder; coarser buckets only fire earlier
+LINE = 64  # bytes; tables start on a cache line
+
+
+def power_of_two(least: int) -> int:
+    """The smallest power of two that is not below `least`."""
+    return 1 << max(1, (least - 1).bit_length())
+
+
+def bucket_shift(numbers: MarketNumbers) -> int:
+    """How much coarser than a price unit the trigger buckets of a market are."""
+    return max(0, (numbers.price_max + 2).bit_length() - TRIGGER_BUCKETS_MAX.bit_length() + 1)
+
+
+def ladder_sizes(numbers: MarketNumbers) -> list[int]:
+    """Bits of each ladder of a market: ticks for the book, buckets for the triggers."""
+    book = numbers.price_max // numbers.tick_price + 1
+    triggers = (numbers.price_max >> bucket_shift(numbers)) + 2
+    return [book] + [triggers] * (LADDERS_PER_MARKET - 1)
+
+
+def bitmap_words(size: int) -> tuple[int, int, int, int]:
+    """Words of the four levels of a bitmap, leaves first."""
+    levels = []
+    for _ in range(4):
+        size = (size + 63) // 64
+        levels.append(size)
+    assert levels[3] == 1, "a ladder holds at most 2**24 positions"
+    return tuple(levels)
+
+
+def table_rows(
+    markets: list[MarketNumbers], capacities: Capacities, curves: dict[int, DepthCurve]
+) -> dict[str, int]:
+    """Rows of every table, row 0 included."""
+    system = len(SystemAccount)
+    quotes = 2 * sum(len(curve.levels) for curve in curves.values())
+    accounts = 1 + system + capacities.accounts_max
+    positions = 1 + system * len(markets) + capacities.positions_max
+    orders = 1 + capacities.orders_max + quotes + 1
+    sizes = [ladder_sizes(numbers) for numbers in markets]
+    return {
+        "ACCOUNTS": accounts,
+        "POSITIONS": positions,
+        "NODES": 2 * positions,
+        "ORDERS": orders,
+        "TRIGGERS": orders,
+        "MARKETS": 1 + len(markets),
+        "TIERS": 1 + sum(len(numbers.tier_to) for numbers in markets),
+        "LEVELS": 1 + sum(size[0] for size in sizes),
+        "BUCKETS": 1 + sum(sum(size[1:]) for size in sizes),
+        "WORDS": 1 + sum(sum(bitmap_words(bits)) for size in sizes for bits in size),
+        "LADDERS": LADDERS_PER_MARKET * (1 + len(markets)),
+        "ACCOUNT_SLOTS": power_of_two(2 * accounts),
+        "ORDER_SLOTS": power_of_two(2 * orders),
+        "TOUCHED": accounts + positions,
+        "BREACHED": accounts + positions,
+        "LIQUIDATIONS": power_of_two(accounts + positions + 1),
+        "STOPS": power_of_two(orders + 1),
+        "REACHED": orders,
+        "RANKS": positions + 1,
+        "CURVES": 1 + quotes,
+        "BASIS": 1 + BASIS_SAMPLES_MAX * len(markets),
+        "STALE": 1 + len(markets),
+    }
+
+
+DTYPES = {
+    "ACCOUNTS": state.ACCOUNT,
+    "POSITIONS": state.POSITION,
+    "NODES": state.NODE,
+    "ORDERS": state.ORDER,
+    "TRIGGERS": state.TRIGGER,
+    "MARKETS": state.MARKET,
+    "TIERS": state.TIER,
+    "LEVELS": state.LEVEL,
+    "BUCKETS": state.INT32,
+    "WORDS": state.INT64,
+    "LADDERS": state.LADDER,
+    "ACCOUNT_SLOTS": state.SLOT,
+    "ORDER_SLOTS": state.SLOT,
+    "TOUCHED": state.INT64,
+    "BREACHED": state.INT64,
+    "LIQUIDATIONS": state.INT64,
+    "STOPS": state.INT64,
+    "REACHED": state.INT64,
+    "RANKS": state.RANK,
+    "CURVES": state.CURVE,
+    "BASIS": state.INT64,
+    "STALE": state.INT64,
+}
+
+
+def events_per_unit_max(rows: dict[str, int]) -> int:
+    """Most event rows one unit of work can append: every order traded (two fills, two margin
+    moves) and every order cancelled, every position deleveraged or paid funding, every quote
+    withdrawn and renewed, every mark set, and the unit's own few."""
+    return 5 * rows["ORDERS"] + 4 * rows["POSITIONS"] + 2 * rows["CURVES"] + rows["MARKETS"] + 64
+
+
+class Block:
+    """The State block: its memory, the address kernels take, and views for Python.
+
+    `memory` is an int64 array; `address` stays valid as long as the Block lives.
+    """
+
+    def __init__(self, rows: dict[str, int]) -> None:
+        self.rows = rows
+        offset = HEADER_WORDS * 8
+        self.offsets: dict[str, int] = {}
+        for name, count in rows.items():
+            offset = -(-offset // LINE) * LINE
+            self.offsets[name] = offset
+            offset += count * DTYPES[name].itemsize
+        self.memory = np.zeros(offset // 8 + 2 * LINE // 8, dtype=np.int64)
+        shift = -self.memory.ctypes.data % LINE // 8
+        self.words = self.memory[shift:]
+        self.address = self.words.ctypes.data
+        self.words[H.MAGIC] = MAGIC
+        self.rebase()
+
+    def rebase(self) -> None:
+        """Write the addresses of the tables into the header: after making or copying a block."""
+        for name, count in self.rows.items():
+            self.words[H[f"{name}_AT"]] = self.address + self.offsets[name]
+            self.words[H[f"{name}_ROWS"]] = count
+
+    def table(self, name: str) -> np.ndarray:
+        """A view of a whole table, row 0 included."""
+        dtype = DTYPES[name]
+        start = self.offsets[name]
+        raw = self.words.view(np.uint8)[start : start + self.rows[name] * dtype.itemsize]
+        return raw.view(dtype)
+
+
+def allocate(
+    profile: VenueProfile,
+    capacities: Capacities,
+    curves: dict[int, DepthCurve],
+    feedback_ppm: int,
+    check_index: bool,
+) -> Block:
+    """A fresh exchange: empty tables, system accounts, the profile's switches and numbers."""
+    numbers = [market_numbers(profile, market) for market in profile.markets]
+    block = Block(table_rows(numbers, capacities, curves))
+    words = block.words
+    words[H.MARKETS_COUNT] = len(numbers)
+    words[H.USERS_MAX] = capacities.accounts_max
+    words[H.USER_POSITIONS_MAX] = capacities.positions_max
+    words[H.USER_ORDERS_MAX] = capacities.orders_max
+    words[H.FEEDBACK_PPM] = feedback_ppm
+    words[H.CHECK_INDEX] = int(check_index)
+    write_switches(words, profile)
+    accounts = block.table("ACCOUNTS")
+    slots = block.table("ACCOUNT_SLOTS")
+    for row in SystemAccount:
+        accounts[row]["account_id"] = row
+        insert_row(slots, int(row), int(row))
+    words[H.ACCOUNTS_COUNT] = len(SystemAccount)
+    cursor = {"TIERS": 1, "LEVELS": 1, "BUCKETS": 1, "WORDS": 1, "CURVES": 1, "BASIS": 1}
+    for market_id, market in enumerate(numbers, start=1):
+        write_market(block, market_id, market, cursor)
+        write_curve(block, market_id, curves.get(market_id), cursor)
+        write_ladders(block, market_id, market, cursor)
+    return block
+
+
+def write_switches(words: np.ndarray, profile: VenueProfile) -> None:
+    """The profile's named behaviours as integers in the header."""
+    words[H.TIER_MODE] = TierMode[profile.margin.tier_mode.upper()]
+    words[H.MARK_SOURCE] = MarkSource[profile.mark.source.upper()]
+    words[H.BASIS_SAMPLES] = profile.mark.basis_samples
+    words[H.BASIS_INTERVAL_NS] = profile.mark.basis_interval_ns
+    words[H.FUNDING_INTERVAL_NS] = profile.funding.interval_ns
+    words[H.RATE_CAP_PPB] = profile.funding.rate_cap_ppb
+    words[H.CANCEL_FIRST] = "cancel_orders" in profile.liquidation.steps
+    words[H.COVER_SHORTAGE] = "cover_shortage" in profile.liquidation.steps
+    words[H.SURPLUS_RULE] = SurplusRule[profile.liquidation.surplus.upper()]
+    words[H.ADL_SCORE] = AdlScore[profile.losses.adl_score.upper()]
+    words[H.FUND_INVENTORY_PPM] = profile.losses.fund_inventory_ppm
+    words[H.WATERFALL_COUNT] = len(profile.losses.waterfall)
+    for index, absorber in enumerate(profile.losses.waterfall):
+        words[H.WATERFALL_1 + index] = Absorber[absorber.upper()]
+
+
+def write_market(
+    block: Block, market_id: int, numbers: MarketNumbers, cursor: dict[str, int]
+) -> None:
+    """The constants and tiers of one market."""
+    market = block.table("MARKETS")[market_id]
+    for name in (
+        "payoff tick_price price_min price_max unit_quote face_quote order_lots_min "
+        "order_lots_max open_interest_lots_max leverage_default maker_fee_ppm taker_fee_ppm "
+        "price_band_ppm liquidation_fee_ppm"
+    ).split():
+        market[name] = getattr(numbers, name)
+    market["tiers_count"] = len(numbers.tier_to)
+    market["tier_row"] = cursor["TIERS"]
+    market["basis_row"] = cursor["BASIS"]
+    market["bucket_shift"] = bucket_shift(numbers)
+    cursor["BASIS"] += BASIS_SAMPLES_MAX
+    for index in range(len(numbers.tier_to)):
+        tier = block.table("TIERS")[cursor["TIERS"]]
+        tier["notional_to"] = numbers.tier_to[index]
+        tier["leverage_max"] = numbers.tier_leverage_max[index]
+        tier["maintenance_ppm"] = numbers.tier_maintenance_ppm[index]
+        tier["deduction_quote"] = numbers.tier_deduction[index]
+        cursor["TIERS"] += 1
+
+
+def write_curve(
+    block: Block, market_id: int, curve: DepthCurve | None, cursor: dict[str, int]
+) -> None:
+    """The market maker's curve of one market, bids then asks."""
+    if curve is None:
+        return
+    market = block.table("MARKETS")[market_id]
+    market["curve_row"] = cursor["CURVES"]
+    market["curve_levels"] = len(curve.levels)
+    market["half_life_ns"] = curve.refill_half_life_ns
+    table = block.table("CURVES")
+    for level in [*curve.levels, *curve.levels]:
+        table[cursor["CURVES"]]["offset_ppm"] = level.offset_ppm
+        table[cursor["CURVES"]]["target_lots"] = level.lots
+        cursor["CURVES"] += 1
+
+
+def write_ladders(
+    block: Block, market_id: int, numbers: MarketNumbers, cursor: dict[str, int]
+) -> None:
+    """Where each ladder of one market has its words and heads."""
+    for kind, size in enumerate(ladder_sizes(numbers)):
+        ladder = block.table("LADDERS")[market_id * LADDERS_PER_MARKET + kind]
+        ladder["size"] = size
+        for level, count in enumerate(bitmap_words(size)):
+            ladder[f"word_{level}"] = cursor["WORDS"]
+            cursor["WORDS"] += count
+        if kind == Ladders.BOOK:
+            block.table("MARKETS")[market_id]["level_row"] = cursor["LEVELS"]
+            cursor["LEVELS"] += size
+        else:
+            ladder["bucket_row"] = cursor["BUCKETS"]
+            cursor["BUCKETS"] += size

@@ -1,0 +1,413 @@
+"""The index that finds breached domains and reached stops without scanning all of them.
+
+Every open leg hangs on a ladder at a price beyond which its domain must be examined: as long as no
+leg of a domain has met its trigger, the domain is healthy. Triggers are early rather than late,
+and examination is exact, so the result equals a full scan (R73, R74); `scan_for_breaches` is that
+scan. Stops hang on ladders of their own (R42, R43).
+"""
+
+from engine.constants import PPM, Payoff, Side, TierMode
+from engine.core.arithmetic import divide_up, mul_div
+from engine.core.kernel import inlined, kernel
+from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
+from engine.core.ledger import (
+    DOMAIN_BITS,
+    SYSTEM_ROWS,
+    domain_health,
+    position_maintenance,
+    position_notional,
+    touch_position,
+)
+from engine.core.margin import bounded_price, tier_row
+from engine.core.position import find_position
+from engine.core.sorting import sort_keys
+from engine.core.state import (
+    STOP_REACHED,
+    H,
+    Ladders,
+    accounts,
+    breached,
+    buckets,
+    header,
+    ladders,
+    liquidations,
+    markets,
+    nodes,
+    orders,
+    positions,
+    reached,
+    stale,
+    stop_queue,
+    tiers,
+    touched,
+    triggers,
+)
+
+DOWN, UP = 0, 1
+LOW_MASK = (1 << DOMAIN_BITS) - 1
+ROW_BITS = 26  # of an order row in a stop's key; its age is above them
+
+
+# -- ladders of positions ---------------------------------------------------------------------
+
+
+@inlined
+def bucket_of(market, price):
+    return (price >> market["bucket_shift"]) + 1
+
+
+@inlined
+def unlink_node(s, position_row, direction):
+    """Take a leg's node off its ladder, if it is on one."""
+    table = nodes(s)
+    row = 2 * position_row + direction
+    node = table[row]
+    if node["price"] == 0:
+        return
+    market_id = positions(s)[position_row]["market_id"]
+    ladder = ladder_row(market_id, Ladders.DOWN + direction)
+    bucket = bucket_of(markets(s)[market_id], node["price"])
+    if node["prev"] != 0:
+        table[node["prev"]]["next"] = node["next"]
+    else:
+        buckets(s)[ladders(s)[ladder]["bucket_row"] + bucket] = node["next"]
+        if node["next"] == 0:
+            clear_position(s, ladder, bucket)
+    if node["next"] != 0:
+        table[node["next"]]["prev"] = node["prev"]
+    table[row] = table[0]
+
+
+@inlined
+def link_node(s, position_row, direction, price):
+    """Hang a leg's node at a price, 0 for nowhere; nothing moves if it is there already."""
+    table = nodes(s)
+    row = 2 * position_row + direction
+    if table[row]["price"] == price:
+        return
+    unlink_node(s, position_row, direction)
+    if price == 0:
+        return
+    market_id = positions(s)[position_row]["market_id"]
+    ladder = ladder_row(market_id, Ladders.DOWN + direction)
+    bucket = bucket_of(markets(s)[market_id], price)
+    slot = ladders(s)[ladder]["bucket_row"] + bucket
+    head = buckets(s)[slot]
+    table[row]["price"] = price
+    table[row]["next"] = head
+    if head != 0:
+        table[head]["prev"] = row
+    else:
+        set_position(s, ladder, bucket)
+    buckets(s)[slot] = row
+
+
+@kernel
+def fire_nodes(s, market_id):
+    """A new mark: whoever it has met is to be examined."""
+    market = markets(s)[market_id]
+    mark = market["mark_price"]
+    limit = bucket_of(market, mark)
+    ladder = ladder_row(market_id, Ladders.DOWN.value)
+    bucket = last_to(s, ladder, ladders(s)[ladder]["size"] - 1)
+    while bucket >= limit:
+        fire_bucket(s, ladders(s)[ladder]["bucket_row"] + bucket, mark, DOWN)
+        bucket = last_to(s, ladder, bucket - 1)
+    ladder = ladder_row(market_id, Ladders.UP.value)
+    bucket = first_from(s, ladder, 1)
+    while bucket != 0 and bucket <= limit:
+        fire_bucket(s, ladders(s)[ladder]["bucket_row"] + bucket, mark, UP)
+        bucket = first_from(s, ladder, bucket + 1)
+
+
+@inlined
+def fire_bucket(s, slot, mark, direction):
+    table = nodes(s)
+    row = buckets(s)[slot]
+    while row != 0:
+        following = table[row]["next"]
+        price = table[row]["price"]
+        if (direction == DOWN and mark <= price) or (direction == UP and mark >= price):
+            unlink_node(s, row >> 1, direction)
+            touch_position(s, row >> 1)
+        row = following
+
+
+# -- bands ------------------------------------------------------------------------------------
+
+
+@inlined
+def price_at_notional(market, size, quote, round_up):
+    """Price at which a position of this size has this notional, 0 if beyond the price range."""
+    if quote <= 0:
+        return 0
+    if market["payoff"] == Payoff.LINEAR:
+        per_price = size * market["unit_quote"]
+        return divide_up(quote, per_price) if round_up else quote // per_price
+    highest = market["price_max"] + 1
+    price, rest = bounded_price(size, market["face_quote"], quote, highest)
+    return price + 1 if round_up and rest > 0 else price
+
+
+@inlined
+def clamped(market, direction, price):
+    """A trigger strictly beyond the mark, on its side, or 0 when no mark can reach it."""
+    mark = market["mark_price"]
+    if direction == DOWN:
+        price = min(price, mark - 1)
+        return price if price >= market["price_min"] else 0
+    price = max(price, mark + 1)
+    return price if price <= market["price_max"] else 0
+
+
+@kernel
+def place_band(s, position_row, slack_quote):
+    """Hang a leg where the mark must have moved for it to lose this share of the slack.
+
+    The notional a leg may reach is bounded with the maintenance rate of the highest tier it could
+    be in by then; with flat tiers a second node waits where its own tier ends."""
+    position = positions(s)[position_row]
+    market = markets(s)[position["market_id"]]
+    size = abs(position["lots"])
+    held_quote = position_notional(s, position_row)
+    linear = market["payoff"] == Payoff.LINEAR
+    grows_against = linear == (position["lots"] < 0)
+    flat = header(s)[H.TIER_MODE] == TierMode.FLAT
+    against = UP if position["lots"] < 0 else DOWN
+    if not grows_against:
+        target = held_quote - slack_quote + (0 if linear else 1)
+        if target <= 0:
+            price = 0
+        else:
+            price = clamped(
+                market, against, price_at_notional(market, size, target, against == DOWN)
+            )
+    else:
+        tier = tiers(s)[tier_row(s, market, held_quote + slack_quote)]
+        rate_ppm = tier["maintenance_ppm"]
+        slack_quote = max(0, slack_quote - 2)
+        if flat:
+            total = slack_quote + held_quote + position_maintenance(s, position_row)
+            target = max(held_quote, mul_div(total, PPM, PPM + rate_ppm))
+        else:
+            target = held_quote + mul_div(slack_quote, PPM, PPM + rate_ppm)
+        target -= 0 if linear else 1
+        price = price_at_notional(market, size, max(1, target), against == DOWN)
+        price = clamped(market, against, price)
+    link_node(s, position_row, against, price)
+    price = 0
+    if flat and not grows_against:
+        bound = tiers(s)[tier_row(s, market, held_quote)]["notional_to"]
+        price = price_at_notional(market, size, bound, against == UP)
+        price = clamped(market, DOWN if against == UP else UP, price)
+    link_node(s, position_row, DOWN if against == UP else UP, price)
+
+
+@inlined
+def place_leg(s, row, slack_quote, size_quote):
+    """Band of one leg of a domain: its share of the slack by notional; none when it is flat."""
+    if positions(s)[row]["lots"] == 0:
+        unlink_node(s, row, DOWN)
+        unlink_node(s, row, UP)
+    else:
+        place_band(s, row, mul_div(slack_quote, position_notional(s, row), size_quote))
+
+
+@kernel
+def place_bands(s, account_row, position_row, slack_quote, size_quote):
+    """Hang every leg of a healthy domain."""
+    if position_row != 0:
+        place_leg(s, position_row, slack_quote, size_quote)
+        return
+    row = accounts(s)[account_row]["position_head"]
+    while row != 0:
+        if positions(s)[row]["isolated"] == 0:
+            place_leg(s, row, slack_quote, size_quote)
+        row = positions(s)[row]["account_next"]
+
+
+# -- domains ----------------------------------------------------------------------------------
+
+
+@inlined
+def position_of_key(s, key):
+    """Position row of a domain key, 0 for a cross account."""
+    low = key & LOW_MASK
+    if low == 0:
+        return 0
+    return find_position(s, key >> DOMAIN_BITS, (low - 1) >> 2, (low - 1) & 3)
+
+
+@inlined
+def is_queued(s, account_row, position_row):
+    if position_row != 0:
+        return positions(s)[position_row]["queued"] != 0
+    return accounts(s)[account_row]["queued"] != 0
+
+
+@inlined
+def set_queued(s, account_row, position_row, queued):
+    if position_row != 0:
+        positions(s)[position_row]["queued"] = queued
+    else:
+        accounts(s)[account_row]["queued"] = queued
+
+
+@kernel
+def examine_touched(s):
+    """Implements R74: breached domains join the queue in order; healthy ones get new bands."""
+    words = header(s)
+    for index in range(words[H.TOUCHED_COUNT]):
+        key = touched(s)[index]
+        account_row = key >> DOMAIN_BITS
+        position_row = position_of_key(s, key)
+        if position_row != 0:
+            positions(s)[position_row]["touched"] = 0
+        else:
+            accounts(s)[account_row]["touched"] = 0
+        if is_queued(s, account_row, position_row):
+            continue
+        equity, maintenance, size, _ = domain_health(s, account_row, position_row)
+        if equity < maintenance:
+            breached(s)[words[H.BREACHED_COUNT]] = key
+            words[H.BREACHED_COUNT] += 1
+        else:
+            place_bands(s, account_row, position_row, equity - maintenance, max(1, size))
+    words[H.TOUCHED_COUNT] = 0
+    count = words[H.BREACHED_COUNT]
+    if count > 1:
+        sort_keys(breached(s), count)
+    queue = liquidations(s)
+    for index in range(count):
+        key = breached(s)[index]
+        set_queued(s, key >> DOMAIN_BITS, position_of_key(s, key), 1)
+        queue[words[H.LIQUIDATIONS_TAIL] & (len(queue) - 1)] = key
+        words[H.LIQUIDATIONS_TAIL] += 1
+    words[H.BREACHED_COUNT] = 0
+
+
+@kernel
+def scan_for_breaches(s):
+    """The oracle of the index: every breached domain must be in the queue."""
+    words = header(s)
+    for account_row in range(SYSTEM_ROWS + 1, words[H.ACCOUNTS_COUNT] + 1):
+        equity, maintenance, _, _ = domain_health(s, account_row, 0)
+        if equity < maintenance:
+            assert is_queued(s, account_row, 0), "the index missed a breached account"
+    for row in range(1, words[H.POSITIONS_COUNT] + 1):
+        position = positions(s)[row]
+        if position["isolated"] != 0 and position["account_row"] > SYSTEM_ROWS:
+            equity, maintenance, _, _ = domain_health(s, position["account_row"], row)
+            if equity < maintenance:
+                assert is_queued(s, position["account_row"], row), (
+                    "the index missed a breached isolated position"
+                )
+
+
+# -- stops ------------------------------------------------------------------------------------
+
+
+@inlined
+def stop_ladder(market_id, trigger_kind, side):
+    kind = Ladders.STOP_MARK_SELL + 2 * (trigger_kind - 1)
+    return ladder_row(market_id, kind + 1 if side == Side.BUY else kind)
+
+
+@inlined
+def link_stop(s, row):
+    """Hang a stop at its trigger price."""
+    table = orders(s)
+    order = table[row]
+    trigger = triggers(s)[row]
+    ladder = stop_ladder(order["market_id"], trigger["trigger_kind"], order["side"])
+    bucket = bucket_of(markets(s)[order["market_id"]], trigger["trigger_price"])
+    slot = ladders(s)[ladder]["bucket_row"] + bucket
+    head = buckets(s)[slot]
+    order["tick"] = bucket
+    order["next"] = head
+    order["prev"] = 0
+    if head != 0:
+        table[head]["prev"] = row
+    else:
+        set_position(s, ladder, bucket)
+    buckets(s)[slot] = row
+
+
+@kernel
+def unhang_stop(s, row):
+    """Take a stop off its ladder; it stays in its account's list."""
+    table = orders(s)
+    order = table[row]
+    trigger = triggers(s)[row]
+    ladder = stop_ladder(order["market_id"], trigger["trigger_kind"], order["side"])
+    if order["prev"] != 0:
+        table[order["prev"]]["next"] = order["next"]
+    else:
+        buckets(s)[ladders(s)[ladder]["bucket_row"] + order["tick"]] = order["next"]
+        if order["next"] == 0:
+            clear_position(s, ladder, order["tick"])
+    if order["next"] != 0:
+        table[order["next"]]["prev"] = order["prev"]
+
+
+@kernel
+def unlink_stop(s, row):
+    """A stop leaves: off its ladder unless it was reached, and its trigger row is zeroed."""
+    if orders(s)[row]["bits"] & STOP_REACHED == 0:
+        unhang_stop(s, row)
+    triggers(s)[row] = triggers(s)[0]
+
+
+@kernel
+def collect_stops(s, market_id, trigger_kind, price, count):
+    """Stops of one market and kind that a price has reached join `reached`; returns its count."""
+    if price == 0:
+        return count
+    market = markets(s)[market_id]
+    limit = bucket_of(market, price)
+    ladder = stop_ladder(market_id, trigger_kind, Side.SELL)
+    bucket = last_to(s, ladder, ladders(s)[ladder]["size"] - 1)
+    while bucket >= limit:
+        count = collect_bucket(s, ladder, bucket, price, Side.SELL, count)
+        bucket = last_to(s, ladder, bucket - 1)
+    ladder = stop_ladder(market_id, trigger_kind, Side.BUY)
+    bucket = first_from(s, ladder, 1)
+    while bucket != 0 and bucket <= limit:
+        count = collect_bucket(s, ladder, bucket, price, Side.BUY, count)
+        bucket = first_from(s, ladder, bucket + 1)
+    return count
+
+
+@inlined
+def collect_bucket(s, ladder, bucket, price, side, count):
+    table = orders(s)
+    row = buckets(s)[ladders(s)[ladder]["bucket_row"] + bucket]
+    while row != 0:
+        following = table[row]["next"]
+        at = triggers(s)[row]["trigger_price"]
+        if (side == Side.SELL and price <= at) or (side == Side.BUY and price >= at):
+            unhang_stop(s, row)
+            table[row]["bits"] |= STOP_REACHED
+            reached(s)[count] = (table[row]["seq"] << ROW_BITS) | row
+            count += 1
+        row = following
+    return count
+
+
+@kernel
+def queue_stops(s):
+    """Implements R43: stops that the prices of this unit have reached join the queue by age."""
+    words = header(s)
+    count = 0
+    for index in range(words[H.STALE_COUNT]):
+        market_id = stale(s)[index]
+        market = markets(s)[market_id]
+        count = collect_stops(s, market_id, 1, market["mark_price"], count)
+        count = collect_stops(s, market_id, 2, market["last_price"], count)
+        count = collect_stops(s, market_id, 3, market["index_price"], count)
+    if count > 1:
+        sort_keys(reached(s), count)
+    queue = stop_queue(s)
+    for index in range(count):
+        queue[words[H.STOPS_TAIL] & (len(queue) - 1)] = reached(s)[index]
+        words[H.STOPS_TAIL] += 1

@@ -1,0 +1,234 @@
+"""Exchange: owns a State block, feeds batches to the compiled core, hands out events and tables.
+
+It holds no rule. `submit` crosses into compiled code once per batch (and again only when the
+event buffer had to be drained); the tables it returns are copies.
+"""
+
+import numpy as np
+
+from engine.constants import PPM, EventKind, Flag, Side
+from engine.core import step
+from engine.core.state import H
+from engine.core.tables import allocate, events_per_unit_max
+from engine.digest import state_digest
+from engine.rows import COMMAND, EVENT
+from engine.venue import Capacities, DepthCurve, VenueProfile, load_venue
+
+EVENTS_SLACK = 1 << 16  # rows of event room beyond what one unit may need
+
+
+class EngineFault(RuntimeError):
+    """Our bug: an assertion failed inside the core. The exchange must not be used again."""
+
+
+class Exchange:
+    """A deterministic exchange for one venue profile.
+
+    `profile` is a VenueProfile or the name of a shipped one. `curves` maps a market id to the
+    market maker's depth curve there. `feedback_ppm` is how much of the derived mark counts (0: a
+    pure replay of the tape's mark). `check_index` compares the trigger index with a full scan
+    after every unit of work.
+
+    >>> exchange = Exchange("binance_usdm")
+    >>> events = exchange.submit(command("INDEX", market_id=1, price=736_587))
+    >>> [EventKind(kind).name for kind in events["kind"]]
+    ['INDEX_SET', 'MARK_SET']
+    """
+
+    def __init__(
+        self,
+        profile: VenueProfile | str,
+        *,
+        capacities: Capacities | None = None,
+        curves: dict[int, DepthCurve] | None = None,
+        feedback_ppm: int = PPM,
+        check_index: bool = False,
+        events_slack: int = EVENTS_SLACK,
+    ) -> None:
+        self.profile = load_venue(profile) if isinstance(profile, str) else profile
+        self.capacities = capacities or Capacities()
+        self.block = allocate(
+            self.profile, self.capacities, curves or {}, feedback_ppm, check_index
+        )
+        self._unit_room = events_per_unit_max(self.block.rows)
+        self._events = np.empty(self._unit_room + events_slack, dtype=EVENT)
+        words = self.block.words
+        words[H.EVENTS_AT] = self._events.ctypes.data
+        words[H.EVENTS_ROWS] = len(self._events)
+        self._fault: str | None = None
+
+    def submit(self, commands: np.ndarray) -> np.ndarray:
+        """Apply COMMAND rows in order; returns their EVENT rows (a new array).
+
+        A refused command is a REJECTED event. Raises EngineFault when an assertion of the core
+        fails, and from then on.
+        """
+        parts = list(self.stream(commands))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def stream(self, commands: np.ndarray):
+        """Like `submit`, but yields the events in the portions in which they were drained."""
+        commands = np.ascontiguousarray(np.atleast_1d(commands))
+        if commands.dtype != COMMAND:
+            raise TypeError(f"expected COMMAND rows, got dtype {commands.dtype}")
+        if self._fault:
+            raise EngineFault(self._fault)
+        words = self.block.words
+        done = 0
+        while True:
+            words[H.EVENTS_COUNT] = 0
+            try:
+                done = step.run(
+                    self.block.address,
+                    commands.ctypes.data,
+                    len(commands),
+                    done,
+                    self._unit_room,
+                )
+            except AssertionError as error:
+                seq = int(words[H.SEQ])
+                self._fault = f"command {seq}: {error}"
+                raise EngineFault(self._fault) from error
+            yield self._events[: words[H.EVENTS_COUNT]].copy()
+            if done == len(commands):
+                return
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Canonical tables of the state, int64 (rows, columns), sorted; see `digest`."""
+        return canonical_rows(self)
+
+    def digest(self) -> str:
+        """Hash of `rows()`: equal for equal states, in either implementation."""
+        return state_digest(self.rows())
+
+    def balance(self, account_id: int) -> int:
+        """Wallet of an account in the smallest settlement unit; KeyError if it is unknown."""
+        accounts = self.rows()["accounts"]
+        found = accounts[accounts[:, 0] == account_id]
+        if len(found) == 0:
+            raise KeyError(f"no account {account_id}")
+        return int(found[0, 1])
+
+
+def command(kind: str, **fields: int) -> np.ndarray:
+    """One COMMAND row (an array of length 1) from the name of its kind and its fields.
+
+    Raises ValueError for an unknown kind or field.
+
+    >>> command("DEPOSIT", account_id=100, amount=5)["amount"]
+    array([5])
+    """
+    from engine.constants import CommandKind
+
+    row = np.zeros(1, dtype=COMMAND)
+    try:
+        row["kind"] = CommandKind[kind]
+    except KeyError:
+        names = ", ".join(member.name for member in CommandKind)
+        raise ValueError(f"unknown command {kind!r}; expected one of {names}") from None
+    for name, value in fields.items():
+        if name not in COMMAND.names:
+            raise ValueError(f"unknown field {name!r} of a command")
+        row[name] = value
+    return row
+
+
+def _columns(table: np.ndarray, names: str) -> np.ndarray:
+    return np.stack([table[name].astype(np.int64) for name in names.split()], axis=1)
+
+
+def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
+    """Implements R09: the state as sorted int64 tables."""
+    block = exchange.block
+    words = block.words
+    accounts = block.table("ACCOUNTS")[1 : words[H.ACCOUNTS_COUNT] + 1]
+    order = np.argsort(accounts["account_id"], kind="stable")
+    sorted_accounts = accounts[order]
+    flags = sorted_accounts["hedge"].astype(np.int64) * int(Flag.HEDGE)
+    account_rows = np.stack(
+        [sorted_accounts["account_id"], sorted_accounts["wallet_quote"], flags], axis=1
+    )
+    positions = block.table("POSITIONS")[1 : words[H.POSITIONS_COUNT] + 1]
+    ids = accounts["account_id"][positions["account_row"] - 1]
+    order = np.lexsort((positions["position_side"], positions["market_id"], ids))
+    position_rows = np.column_stack(
+        [
+            ids,
+            _columns(
+                positions,
+                "market_id position_side lots entry_quote margin_quote isolated leverage",
+            ),
+        ]
+    )[order]
+    book, stops = _order_rows(block, accounts)
+    return {
+        "accounts": account_rows,
+        "positions": position_rows,
+        "orders": book,
+        "stops": stops,
+        "markets": _market_rows(block),
+        "totals": np.array(
+            [
+                [
+                    words[H.NOW_NS],
+                    words[H.SEQ],
+                    words[H.DEPOSITS_QUOTE],
+                    words[H.WITHDRAWALS_QUOTE],
+                    words[H.LIQUIDATIONS_COUNT],
+                ]
+            ],
+            dtype=np.int64,
+        ),
+    }
+
+
+def _order_rows(block, accounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Resting orders in the order in which they would trade, and stops by age."""
+    used = int(block.words[H.ORDERS_USED])
+    table = block.table("ORDERS")[: used + 1]
+    triggers = block.table("TRIGGERS")[: used + 1]
+    live = np.flatnonzero(table["order_id"])
+    ids = accounts["account_id"][table["account_row"][live] - 1]
+    columns = np.column_stack(
+        [
+            table["order_id"][live],
+            ids,
+            _columns(table[live], "market_id side price lots"),
+            table["bits"][live].astype(np.int64) & 15,
+            _columns(table[live], "position_side self_trade seq"),
+        ]
+    )
+    is_stop = table["order_type"][live] >= 3
+    stops = np.column_stack(
+        [
+            columns,
+            _columns(table[live], "order_type time_in_force"),
+            _columns(triggers[live], "trigger_price trigger_kind"),
+        ]
+    )[is_stop]
+    stops = stops[np.argsort(stops[:, 9], kind="stable")]
+    rank = _queue_ranks(block, live[~is_stop])
+    return columns[~is_stop][np.argsort(rank, kind="stable")], stops
+
+
+def _queue_ranks(block, rows: np.ndarray) -> np.ndarray:
+    """Sort keys of resting orders: market, side, price from the touch, age."""
+    table = block.table("ORDERS")[rows]
+    price = np.where(table["side"] == Side.BUY, -table["price"], table["price"])
+    order = np.lexsort((table["seq"], price, table["side"], table["market_id"]))
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[order] = np.arange(len(rows))
+    return rank
+
+
+def _market_rows(block) -> np.ndarray:
+    markets = block.table("MARKETS")[1:]
+    held = np.minimum(markets["basis_count"], block.words[H.BASIS_SAMPLES])
+    names = (
+        "index_price tape_mark_price mark_price last_price open_interest_lots "
+        "funding_rate_ppb funding_time_ns basis_sum"
+    )
+    market_ids = np.arange(1, len(markets) + 1, dtype=np.int64)
+    return np.column_stack([market_ids, _columns(markets, names), held])

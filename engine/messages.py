@@ -1,0 +1,443 @@
+"""The structs that cross a file boundary: a scenario on its way in, a report on its way out.
+
+Only shapes, bounds and checks that need nothing but the message itself. Reading files, applying
+overrides and turning a scenario into commands is the work of `scenario.py`; what a report's
+numbers mean is decided where they are counted. Every number is an integer whose name ends in its
+unit; money and prices that people write are decimal text. So NaN cannot be written at all.
+"""
+
+import hashlib
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine import constants as c
+from engine.units import UnitError, parse_decimal, parse_time_ns
+
+DecimalText = Annotated[str, Meta(pattern=r"^[0-9]{1,24}(\.[0-9]{1,18})?$")]
+Ppm = Annotated[int, Meta(ge=0, le=c.PPM)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:/-]+$")]
+Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
+PathText = Annotated[str, Meta(min_length=1, max_length=400)]
+Lots = Annotated[int, Meta(ge=1, le=c.LOTS_MAX)]
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+
+ACCOUNTS_MAX = 10_000_000  # of one drawn population; more does not fit a desk machine
+ENTRY_SPREAD_MAX_PPM = 500_000  # entries further off would not be a venue's open interest
+NOISE_MAX_PPM = 10_000  # 1 % a step; louder noise would drown the published points
+
+
+class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every message: immutable, keyword-only, unknown fields refused."""
+
+
+def _check_time(text: str) -> None:
+    """Turn a badly written time into the ValueError that msgspec reports with its path."""
+    parse_time_ns(text)
+
+
+class PricePoint(Message, kw_only=True):
+    """A published price. `step_seconds` overrides the table's for the stretch that starts here."""
+
+    time: str  # RFC 3339 with a zone: 2020-03-12T10:48:30Z
+    market: Name
+    price: DecimalText
+    role: Literal["index", "mark"] = msgspec.field(default="index", name="as")
+    source: str = ""  # empty: the source of the whole table
+    step_seconds: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        _check_time(self.time)
+
+
+class PriceFile(Message, kw_only=True):
+    """A file of a public format. `kind` names the importer, `as` what its rows are used as.
+
+    The last four fields are for depth bands: levels a band is cut into, lots of a stale bid to
+    take off every bid band, whether both sides get their mean, and whether stray spaces are read.
+    """
+
+    kind: Name
+    path: PathText
+    market: Name
+    role: Literal["index", "mark", "depth"] = msgspec.field(default="index", name="as")
+    levels_per_band: Annotated[int, Meta(ge=1, le=c.DEPTH_LEVELS_MAX)] = 4
+    subtract_lots: Annotated[int, Meta(ge=0, le=c.LOTS_MAX)] = 0
+    average_sides: bool = False
+    trim_spaces: bool = False
+
+
+class Prices(Message, kw_only=True):
+    """Where the prices come from: exactly one of `points`, `files` and `tape`.
+
+    Between two points the price holds (`steps`) or moves on a straight line (`line`), with a row
+    every `step_seconds`. `noise_ppm` is the standard deviation of one step of a seeded random
+    walk that is pinned to zero at every point, so the published prices are met exactly. Rows
+    before `begin` and from `end` on are left out; depth bands before the first index too.
+    """
+
+    points: list[PricePoint] = []
+    interpolation: Literal["steps", "line"] = "line"
+    step_seconds: Seconds = 60
+    noise_ppm: Annotated[int, Meta(ge=0, le=NOISE_MAX_PPM)] = 0
+    source: str = ""
+    files: list[PriceFile] = []
+    tape: PathText | None = None
+    begin: str | None = None
+    end: str | None = None
+
+    def __post_init__(self) -> None:
+        edges = [parse_time_ns(text) for text in (self.begin, self.end) if text is not None]
+        if edges != sorted(set(edges)):
+            raise ValueError("Expected begin before end")
+        given = [bool(self.points), bool(self.files), self.tape is not None]
+        if sum(given) != 1:
+            raise ValueError(f"Expected exactly one of points, files, tape; got {sum(given)}")
+        for index, point in enumerate(self.points):
+            if not (point.source or self.source):
+                raise ValueError(f"Expected points[{index}].source or a source of the table")
+
+
+class FundingTick(Message, kw_only=True):
+    """One funding settlement: positive `rate_ppb` is paid by longs."""
+
+    time: str
+    market: Name
+    rate_ppb: Annotated[int, Meta(ge=-c.PPB, le=c.PPB)]
+
+    def __post_init__(self) -> None:
+        _check_time(self.time)
+
+
+class DrawnMarket(Message, kw_only=True):
+    """One market of a drawn population: its open interest and the sizes that make it up.
+
+    Sizes follow a Pareto law of tail index `size_tail_ppm` (1_200_000 is 1.2), scaled so that
+    longs and shorts each sum to `open_interest_lots`, then bounded by `lots_min` and `lots_max`.
+    """
+
+    market: Name
+    weight: Annotated[int, Meta(ge=1, le=c.PPM)] = 1
+    open_interest_lots: Lots
+    size_tail_ppm: Annotated[int, Meta(ge=200_000, le=10_000_000)] = 1_200_000
+    lots_min: Lots = 1
+    lots_max: Lots
+
+
+class DrawnPopulation(Message, tag_field="kind", tag="drawn", kw_only=True):
+    """A population drawn from a seed to match published aggregates.
+
+    `long_share_ppm` is the share of positions that are long: fewer longs are larger longs.
+    Leverage is lognormal round its median; a position twice the median size has its leverage
+    multiplied by 2 ** -leverage_size_elasticity_ppm. Entries are lognormal round
+    `first price * (1 + entry_shift_ppm)`. The wallet is the initial margin times a lognormal
+    factor that is never below one.
+    """
+
+    accounts: Annotated[int, Meta(ge=2, le=ACCOUNTS_MAX)]
+    markets: Annotated[list[DrawnMarket], Meta(min_length=1, max_length=c.MARKETS_MAX)]
+    long_share_ppm: Ppm = 500_000
+    isolated_ppm: Ppm = 300_000
+    hedge_ppm: Ppm = 0
+    multi_market_ppm: Ppm = 0
+    leverage_median: Annotated[int, Meta(ge=1, le=c.LEVERAGE_MAX)] = 10
+    leverage_sd_ppm: Annotated[int, Meta(ge=0, le=3_000_000)] = 800_000
+    leverage_max: Annotated[int, Meta(ge=1, le=c.LEVERAGE_MAX)] = c.LEVERAGE_MAX
+    leverage_size_elasticity_ppm: Ppm = 150_000
+    entry_sd_ppm: Annotated[int, Meta(ge=0, le=ENTRY_SPREAD_MAX_PPM)] = 30_000
+    entry_shift_ppm: Annotated[int, Meta(ge=-ENTRY_SPREAD_MAX_PPM, le=ENTRY_SPREAD_MAX_PPM)] = 0
+    wallet_factor_ppm: Annotated[int, Meta(ge=c.PPM, le=1_000 * c.PPM)] = 1_500_000
+    wallet_factor_sd_ppm: Annotated[int, Meta(ge=0, le=3_000_000)] = 500_000
+    health_buffer_ppm: Annotated[int, Meta(ge=0, le=10 * c.PPM)] = 100_000
+
+    def __post_init__(self) -> None:
+        names = [market.market for market in self.markets]
+        if len(set(names)) != len(names):
+            raise ValueError("Expected each market once in markets")
+        if self.multi_market_ppm and len(names) < 2:
+            raise ValueError("Expected two markets or more with multi_market_ppm")
+        for index, market in enumerate(self.markets):
+            if market.lots_min > market.lots_max:
+                raise ValueError(f"Expected markets[{index}].lots_min at most lots_max")
+
+
+class FilePopulation(Message, tag_field="kind", tag="file", kw_only=True):
+    """A population read from a CSV or Parquet file of positions (see `population/file.py`)."""
+
+    path: PathText
+
+
+class CurveLevel(Message, kw_only=True):
+    """One quote on each side: `lots` at `offset_ppm` from the reference price."""
+
+    offset_ppm: Annotated[int, Meta(ge=1, le=c.PPM - 1)]
+    lots: Lots
+
+
+class DepthBand(Message, kw_only=True):
+    """Cumulative depth of one side: `lots` from the reference price out to `within_ppm`."""
+
+    within_ppm: Annotated[int, Meta(ge=1, le=c.PPM - 1)]
+    lots: Lots
+
+
+class NoLiquidity(Message, tag_field="kind", tag="none", kw_only=True):
+    """No market maker: the book holds users' orders only."""
+
+
+class TapeLiquidity(Message, tag_field="kind", tag="tape", kw_only=True):
+    """The market maker quotes the recorded depth of the tape."""
+
+
+class CurveLiquidity(Message, tag_field="kind", tag="curve", kw_only=True):
+    """The market maker quotes a depth curve round the index: `levels`, or bands to be spread.
+
+    What a trade takes away comes back by half every `refill_half_life_ns` (0: at once).
+    """
+
+    half_spread_ppm: Annotated[int, Meta(ge=0, le=c.PPM - 1)]
+    levels: Annotated[list[CurveLevel], Meta(max_length=c.DEPTH_LEVELS_MAX)] = []
+    bands: list[DepthBand] = []
+    levels_count: Annotated[int, Meta(ge=1, le=c.DEPTH_LEVELS_MAX)] = 20
+    refill_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)]
+
+    def __post_init__(self) -> None:
+        if bool(self.levels) == bool(self.bands):
+            raise ValueError("Expected exactly one of levels and bands")
+        offsets = [level.offset_ppm for level in self.levels]
+        if any(after <= before for before, after in pairwise(offsets)):
+            raise ValueError("Expected levels with rising offset_ppm")
+        spread_depth(self.half_spread_ppm, self.bands, self.levels_count)
+
+    def quotes(self) -> tuple[CurveLevel, ...]:
+        """The levels to quote on each side, nearest first, whichever way they were written."""
+        if self.levels:
+            return tuple(self.levels)
+        return spread_depth(self.half_spread_ppm, self.bands, self.levels_count)
+
+
+def spread_depth(
+    half_spread_ppm: int, bands: list[DepthBand], levels_count: int
+) -> tuple[CurveLevel, ...]:
+    """Spread cumulative bands over `levels_count` levels, evenly inside each band, to the lot.
+
+    Levels are dealt to the bands in turn, so every band has one at least; a band's lots are
+    split evenly, remainder to the nearest levels. Raises ValueError where bands do not rise.
+
+    >>> bands = [DepthBand(within_ppm=10_000, lots=5), DepthBand(within_ppm=20_000, lots=8)]
+    >>> [(level.offset_ppm, level.lots) for level in spread_depth(1_000, bands, 4)]
+    [(5500, 3), (10000, 2), (15000, 2), (20000, 1)]
+    """
+    levels: list[CurveLevel] = []
+    inner_ppm, inner_lots = half_spread_ppm, 0
+    if bands and levels_count < len(bands):
+        raise ValueError(f"Expected levels_count of {len(bands)} or more, one for each band")
+    for index, band in enumerate(bands):
+        width_ppm, lots = band.within_ppm - inner_ppm, band.lots - inner_lots
+        count = levels_count // len(bands) + (index < levels_count % len(bands))
+        count = min(count, lots)  # a level holds one lot at least
+        if lots <= 0 or width_ppm < count:
+            raise ValueError(f"Expected bands[{index}] wider and deeper than what is inside it")
+        for step in range(count):
+            levels.append(
+                CurveLevel(
+                    offset_ppm=inner_ppm + width_ppm * (step + 1) // count,
+                    lots=lots // count + (step < lots % count),
+                )
+            )
+        inner_ppm, inner_lots = band.within_ppm, band.lots
+    return tuple(levels)
+
+
+class Fact(Message, kw_only=True):
+    """A published fact that the scenario should be read against."""
+
+    what: Text
+    value: Text
+    source: Text
+
+
+class Evidence(Message, kw_only=True):
+    """Where a number of the scenario comes from. `assumed` fields are listed by every report."""
+
+    field: Annotated[str, Meta(min_length=1, max_length=200)]
+    source: Text
+    status: Literal["published", "third_party", "assumed"]
+
+
+class Capacities(Message, kw_only=True):
+    """Sizes of the engine's tables where the scenario knows better; None leaves the default."""
+
+    accounts_max: Annotated[int, Meta(ge=1, le=2**25)] | None = None
+    positions_max: Annotated[int, Meta(ge=1, le=2**27)] | None = None
+    orders_max: Annotated[int, Meta(ge=1, le=2**25)] | None = None
+
+
+class Scenario(Message, kw_only=True):
+    """One run as data: venue, prices, funding, population, liquidity and what it should show.
+
+    `patch` maps a dotted path inside the venue profile to the value it takes instead.
+    `feedback_ppm` is the share of the derived mark in the mark: at 0 the mark is the tape's own
+    (the index where it has none) and the run a pure replay, at 1_000_000 it is derived as the
+    profile says, so that liquidations move it.
+    """
+
+    name: Name
+    title: Text
+    description: Annotated[str, Meta(max_length=10_000)] = ""
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    venue: PathText
+    markets: Annotated[list[Name], Meta(min_length=1, max_length=c.MARKETS_MAX)]
+    patch: dict[str, Any] = {}
+    prices: Prices
+    funding: list[FundingTick] = []
+    population: DrawnPopulation | FilePopulation | None = None
+    liquidity: dict[Name, CurveLiquidity | TapeLiquidity | NoLiquidity] = {}
+    fund: DecimalText = "0"
+    feedback_ppm: Ppm = c.PPM
+    facts: list[Fact] = []
+    evidence: list[Evidence] = []
+    capacities: Capacities = Capacities()
+
+    def __post_init__(self) -> None:
+        if len(set(self.markets)) != len(self.markets):
+            raise ValueError("Expected each market once in markets")
+        used = [(f"prices.points[{i}]", p.market) for i, p in enumerate(self.prices.points)]
+        used += [(f"prices.files[{i}]", p.market) for i, p in enumerate(self.prices.files)]
+        used += [(f"funding[{i}]", tick.market) for i, tick in enumerate(self.funding)]
+        used += [("liquidity", market) for market in self.liquidity]
+        if isinstance(self.population, DrawnPopulation):
+            drawn = self.population.markets
+            used += [(f"population.markets[{i}]", m.market) for i, m in enumerate(drawn)]
+        for place, market in used:
+            if market not in self.markets:
+                names = ", ".join(self.markets)
+                raise ValueError(f"Expected a market of {names}, got {market!r} - at `$.{place}`")
+
+    def hash(self) -> str:
+        """BLAKE2b-128 of the canonical encoding: equal for equal scenarios."""
+        encoded = msgspec.json.encode(self, order="deterministic")
+        return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
+def money_units(text: str, decimals: int) -> int:
+    """Decimal text as money units, 0..MONEY_MAX; raises ValueError with the reason.
+
+    >>> money_units("10.5", 2)
+    1050
+    """
+    try:
+        value = parse_decimal(text, decimals)
+    except UnitError as error:
+        raise ValueError(str(error)) from None
+    if not 0 <= value <= c.MONEY_MAX:
+        raise ValueError(f"expected 0 to {c.MONEY_MAX} smallest units, got {text}")
+    return value
+
+
+class Patch(Message, kw_only=True):
+    """One change the scenario or the command line made to the venue profile."""
+
+    path: str
+    before: str  # TOML-like text; empty where the profile had no such value
+    after: str
+    origin: Literal["scenario", "override"]
+
+
+class MoneyIdentity(Message, kw_only=True):
+    """sum(balances) - sum(entries) == deposits - withdrawals; the difference is always 0."""
+
+    deposits_quote: int
+    withdrawals_quote: int
+    balances_quote: int
+    entries_quote: int
+    difference_quote: int
+
+
+class BookTotals(Message, kw_only=True):
+    """What liquidation orders found in the book."""
+
+    fills_count: int
+    lots: dict[str, int]  # by market
+    notional_quote: int
+
+
+class FundTotals(Message, kw_only=True):
+    """The insurance fund: what it took over, received, paid and was left with."""
+
+    start_quote: int
+    end_quote: int
+    min_quote: int
+    takeovers_count: int
+    takeover_notional_quote: int
+    takeovers_refused_count: int
+    fees_quote: int  # liquidation fees received
+    surplus_quote: int
+    shortfall_quote: int  # paid while the fund had it
+    inventory_lots: dict[str, int]  # at the end, by market, signed
+    inventory_notional_quote: int
+
+
+class AdlTotals(Message, kw_only=True):
+    """Auto-deleveraging. `haircut_quote` is the winners' loss against the mark of the moment."""
+
+    events_count: int
+    accounts_count: int
+    lots: dict[str, int]
+    notional_quote: int
+    haircut_quote: int
+
+
+class Report(Message, kw_only=True):
+    """The run's `report.json`: every number of the printed table, and what identifies the run.
+
+    One convention for money: integers in the smallest settlement unit under names that end in
+    `_quote`; `money_decimals` says how many of their digits are decimals. They may pass 2**53,
+    so read the file with a JSON reader that keeps integers whole.
+    """
+
+    name: str
+    title: str
+    engine_version: str
+    seed: int
+    markets: list[str]
+    settlement_asset: str
+    money_decimals: int
+    feedback_ppm: int
+    scenario_hash: str
+    profile_hash: str
+    tape_hash: str
+    event_digest: str
+    state_digest: str
+    patches: list[Patch]
+    assumed_fields: list[str]
+    facts: list[Fact]
+    start_ns: int
+    end_ns: int
+    commands_count: int
+    events_count: int
+    rejected_count: int
+    accounts_count: int
+    accounts_liquidated_count: int
+    liquidations_count: int
+    liquidated_notional_quote: int
+    book: BookTotals
+    fund: FundTotals
+    adl: AdlTotals
+    bad_debt_quote: int
+    residual_quote: int  # notional the last absorber had to take beyond every limit
+    identity: MoneyIdentity
+    wall_ns: int
+    compile_ns: int
+
+
+def encode_report(report: Report) -> bytes:
+    """The report as indented JSON, fields in the order of the struct, newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def decode_report(data: bytes) -> Report:
+    """Read what `encode_report` wrote; raises msgspec.ValidationError naming the field."""
+    return msgspec.json.decode(data, type=Report)

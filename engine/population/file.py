@@ -1,0 +1,242 @@
+"""A population read from a CSV or Parquet file of positions.
+
+One row for every position, with a header. Columns, in any order:
+
+| column | content |
+|---|---|
+| `account_id` | whole number from 16 (smaller ids are the venue's own) |
+| `market` | a symbol of the scenario |
+| `side` | `long` or `short`; leave the column out where `size` or `lots` carries the sign |
+| `size` or `lots` | base quantity (inverse: face value) as decimal text, or whole lots |
+| `entry_price` | decimal text, on the tick grid |
+| `collateral` | money this position brings; isolated positions keep it to themselves |
+| `isolated` | true or false; without the column every position is cross |
+| `leverage` | whole number, 1 to 255 |
+
+Columns of Parquet are text, whole numbers, decimals or booleans; floats are refused because they
+are not exact. An account with a long and a short row of one market is in hedge mode. Nothing is
+adjusted: an account below maintenance at the first price is liquidated by it. Where longs and
+shorts differ, the clearing account keeps the difference, and the fit says so.
+"""
+
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import polars as pl
+
+from engine.constants import FIRST_USER_ID, LEVERAGE_MAX, LOTS_MAX, MARKETS_MAX, MONEY_MAX
+from engine.population import margins
+from engine.population.columns import FitRow, Population, PopulationError, side_of
+from engine.population.drawn import MarketStart
+from engine.units import format_decimal, parse_decimal
+from engine.venue import Market, VenueProfile
+
+REQUIRED = ("account_id", "market", "entry_price", "collateral", "leverage")
+OPTIONAL = ("side", "size", "lots", "isolated")
+DECIMAL_TEXT = r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$"
+ROWS_MAX = 20_000_000
+
+
+class _Table:
+    """Columns of a file as text, and the refusals that name file, row and field.
+
+    `origin` is the row in the file of each row here, so that a part of a file names its rows.
+    """
+
+    def __init__(self, name: str, frame: pl.DataFrame, origin: np.ndarray) -> None:
+        self.name, self.rows, self._frame, self._origin = name, frame.height, frame, origin
+        self.columns = {column: frame[column] for column in frame.columns}
+
+    def part(self, rows: np.ndarray) -> "_Table":
+        """The rows given, in that order, as a table of their own."""
+        return _Table(self.name, self._frame[rows], self._origin[rows])
+
+    def refuse(self, field: str, bad: np.ndarray, expected: str) -> None:
+        """Raise for the row of `bad` that comes first in the file; rows count from 1."""
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            row = int(rows[np.argmin(self._origin[rows])])
+            found = self.columns[field][row]
+            shown = "nothing" if found is None else repr(found)
+            raise PopulationError(
+                f"{self.name}: row {self._origin[row] + 1}, field {field}: "
+                f"expected {expected}, got {shown}"
+            )
+
+    def whole(self, field: str, low: int, high: int) -> np.ndarray:
+        """A column of whole numbers within bounds, int64."""
+        return self.decimal(field, 0, low, high)
+
+    def decimal(self, field: str, decimals: int, low: int, high: int) -> np.ndarray:
+        """A column of decimal text as int64 units of 10**-decimals, within bounds."""
+        text = self.columns[field]
+        shaped = text.str.contains(DECIMAL_TEXT).fill_null(False)
+        self.refuse(field, ~shaped.to_numpy(), "a decimal number")
+        whole = text.str.extract(r"^(-?[0-9]+)", 1)
+        fraction = text.str.extract(r"\.([0-9]+)$", 1).fill_null("").str.strip_chars_end("0")
+        too_fine = (fraction.str.len_bytes() > decimals).to_numpy()
+        self.refuse(field, too_fine, f"at most {decimals} decimals")
+        joined = pl.DataFrame({"a": whole, "b": fraction.str.pad_end(decimals, "0")})
+        units = joined.select(pl.concat_str("a", "b").cast(pl.Int64, strict=False))["a"]
+        span = f"{format_decimal(low, decimals)} to {format_decimal(high, decimals)}"
+        self.refuse(field, units.is_null().to_numpy(), span)
+        values = units.to_numpy().astype(np.int64)
+        self.refuse(field, (values < low) | (values > high), span)
+        return values
+
+    def word(self, field: str, words: tuple[str, str]) -> np.ndarray:
+        """A column of two words as int64 0 (the first) or 1."""
+        text = self.columns[field].str.to_lowercase()
+        second = (text == words[1]).fill_null(False).to_numpy()
+        first = (text == words[0]).fill_null(False).to_numpy()
+        self.refuse(field, ~(first | second), f"{words[0]} or {words[1]}")
+        return second.astype(np.int64)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """Every column as text; refuses unknown columns, floats and unreadable files."""
+
+    def fail(reason: str) -> NoReturn:
+        raise PopulationError(f"{path.name}: {reason}") from None
+
+    try:
+        if path.suffix == ".parquet":
+            frame = pl.read_parquet(path)
+        else:
+            frame = pl.read_csv(path, infer_schema=False, quote_char=None, glob=False)
+    except OSError as error:
+        fail(error.strerror or str(error))
+    except pl.exceptions.PolarsError as error:
+        fail(str(error).splitlines()[0])
+    for name in REQUIRED:
+        if name not in frame.columns:
+            fail(f"column {name} is missing; it has {', '.join(frame.columns)}")
+    if ("size" in frame.columns) == ("lots" in frame.columns):
+        fail("expected exactly one of the columns size and lots")
+    for name, kind in frame.schema.items():
+        if name not in REQUIRED + OPTIONAL:
+            fail(f"unknown column {name}")
+        if not (kind.is_integer() or kind.is_decimal() or kind in (pl.String, pl.Boolean)):
+            fail(f"column {name}: expected text, whole numbers or decimals, got {kind}")
+    if not 0 < frame.height <= ROWS_MAX:
+        fail(f"expected 1 to {ROWS_MAX} rows, got {frame.height}")
+    return frame.cast(pl.String)
+
+
+def _signed_lots(table: _Table, market: Market, lots_max: int) -> np.ndarray:
+    """Signed lots of every row of a table whose rows are all of one market."""
+    limit = min(lots_max, LOTS_MAX)
+    if "lots" in table.columns:
+        field, lots = "lots", table.whole("lots", -limit, limit)
+    else:
+        field, decimals = "size", len(market.lot.partition(".")[2])
+        unit = parse_decimal(market.lot, decimals)
+        bound = min(limit * unit, 2**62)
+        units = table.decimal("size", decimals, -bound, bound)
+        table.refuse(field, units % unit != 0, f"a multiple of the lot {market.lot}")
+        lots = units // unit
+    if "side" in table.columns:
+        table.refuse(field, lots <= 0, "more than 0 beside a side")
+        return lots * (1 - 2 * table.word("side", ("long", "short")))
+    table.refuse(field, lots == 0, "a position, not 0")
+    return lots
+
+
+def read_population(
+    path: Path, profile: VenueProfile, starts: dict[str, MarketStart]
+) -> Population:
+    """Read positions of the markets in `starts` (by symbol). Raises PopulationError with place.
+
+    Accounts are ordered by id, positions by account, then by their row in the file.
+    """
+    frame = _read(path)
+    table = _Table(path.name, frame, np.arange(frame.height))
+    account = table.whole("account_id", FIRST_USER_ID, 2**62)
+    leverage = table.whole("leverage", 1, LEVERAGE_MAX)
+    isolated = np.zeros(table.rows, np.int64)
+    if "isolated" in table.columns:
+        isolated = table.word("isolated", ("false", "true"))
+    funds = table.decimal("collateral", profile.settlement.decimals, 0, MONEY_MAX)
+    if sum(int(part.sum()) for part in np.array_split(funds >> 20, 64)) >= MONEY_MAX >> 20:
+        raise PopulationError(f"{table.name}: collateral passes the money bound {MONEY_MAX}")
+    symbols = table.columns["market"]
+    lots, entry, market_id = (np.zeros(table.rows, np.int64) for _ in range(3))
+    for symbol, start in starts.items():
+        mine = np.flatnonzero((symbols == symbol).fill_null(False).to_numpy())
+        if len(mine) == 0:
+            continue
+        market = profile.markets[start.market_id - 1]
+        numbers, part = start.numbers, table.part(mine)
+        market_id[mine] = start.market_id
+        lots[mine] = _signed_lots(part, market, numbers.open_interest_lots_max)
+        prices = part.decimal(
+            "entry_price", market.price_decimals, numbers.price_min, numbers.price_max
+        )
+        part.refuse("entry_price", prices % numbers.tick_price != 0, f"a tick of {market.tick}")
+        entry[mine] = prices
+    table.refuse("market", market_id == 0, f"a market of {', '.join(starts)}")
+    return _assemble(table, account, market_id, lots, entry, leverage, isolated, funds)
+
+
+def _assemble(
+    table: _Table, account: np.ndarray, market_id: np.ndarray, lots: np.ndarray,
+    entry: np.ndarray, leverage: np.ndarray, isolated: np.ndarray, funds: np.ndarray,
+) -> Population:  # fmt: skip
+    """Group the rows by account; refuse what an account cannot be."""
+    order = np.argsort(account, kind="stable")
+    people, row = np.unique(account[order], return_inverse=True)
+    market_id, lots, isolated = market_id[order], lots[order], isolated[order]
+    ordered = table.part(order)
+    keys = row * (2 * MARKETS_MAX + 2) + market_id * 2
+    repeated = np.ones(table.rows, bool)
+    repeated[np.unique(keys + (lots < 0), return_index=True)[1]] = False
+    ordered.refuse("market", repeated, "one row for each account, market and side")
+    mixed = np.isin(keys, keys[isolated == 1]) & np.isin(keys, keys[isolated == 0])
+    ordered.refuse("isolated", mixed, "one margin mode for both legs of a market")
+    hedge = np.zeros(len(people), np.int64)
+    hedge[row[np.isin(keys, keys[lots > 0]) & np.isin(keys, keys[lots < 0])]] = 1
+    deposits = np.zeros(len(people), np.int64)
+    np.add.at(deposits, row, funds[order])
+    return Population(
+        account_id=people,
+        deposit_quote=deposits,
+        hedge=hedge,
+        account_row=row.astype(np.int64),
+        market_id=market_id,
+        position_side=side_of(lots, hedge[row]),
+        lots=lots,
+        entry_price=entry[order],
+        leverage=leverage[order],
+        isolated=isolated,
+        margin_quote=np.where(isolated > 0, funds[order], 0),
+    )
+
+
+def file_fit_rows(
+    population: Population, starts: dict[str, MarketStart], marginal: bool
+) -> list[FitRow]:
+    """What the file holds: accounts, open interest, what clearing keeps, who starts unhealthy."""
+    table = [FitRow("accounts", "", None, len(population.account_id), "accounts")]
+    equity = population.deposit_quote.copy()
+    np.subtract.at(equity, population.account_row, population.margin_quote)
+    needs, sick_alone = np.zeros(len(equity), np.int64), 0
+    for symbol, start in starts.items():
+        mine = np.flatnonzero(population.market_id == start.market_id)
+        lots, alone = population.lots[mine], population.isolated[mine] > 0
+        gains = margins.profit(lots, population.entry_price[mine], start.first_price, start.numbers)
+        sizes = margins.notional(lots, start.first_price, start.numbers)
+        need = margins.maintenance(sizes, start.numbers, marginal)
+        sick_alone += int((alone & (population.margin_quote[mine] + gains < need)).sum())
+        np.add.at(equity, population.account_row[mine[~alone]], gains[~alone])
+        np.add.at(needs, population.account_row[mine[~alone]], need[~alone])
+        long_lots, short_lots = population.open_interest(start.market_id)
+        table += [
+            FitRow("long lots", symbol, None, long_lots, "lots"),
+            FitRow("short lots", symbol, None, short_lots, "lots"),
+            FitRow("kept by clearing", symbol, 0, short_lots - long_lots, "lots"),
+        ]
+    crossed = int((equity < needs).sum())
+    table.append(FitRow("cross accounts below maintenance", "", 0, crossed, "accounts"))
+    table.append(FitRow("isolated below maintenance", "", 0, sick_alone, "positions"))
+    return table

@@ -1,0 +1,666 @@
+"""The rulebook: the whole exchange in plain Python, unbounded integers, written to be read.
+
+It is the specification. It caches nothing and scans everything after every unit of work; the
+compiled core must produce the same events, row for row. The three methods of `ReferenceExchange`
+are those of `engine.Exchange`.
+"""
+
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+
+from engine.constants import (
+    ACCOUNT_ID_MAX,
+    FIRST_USER_ID,
+    LOTS_MAX,
+    MONEY_MAX,
+    TIME_MAX_NS,
+    CancelReason,
+    Cause,
+    CommandKind,
+    EventKind,
+    Flag,
+    PositionSide,
+    Reject,
+    Side,
+    SystemAccount,
+)
+from engine.reference import margin, orders, prices, waterfall
+from engine.reference.book import Order
+from engine.reference.ledger import Account, Position, World
+from engine.venue import Capacities, DepthCurve, VenueProfile
+
+COMMAND_FIELDS = (
+    "time_ns account_id order_id price trigger_price lots amount market_id kind flags side "
+    "order_type time_in_force position_side self_trade trigger_kind reserved"
+).split()
+
+Command = SimpleNamespace
+
+
+class ReferenceExchange:
+    """The exchange as the rules state it. Commands and events are plain tuples of integers."""
+
+    def __init__(
+        self,
+        profile: VenueProfile,
+        *,
+        capacities: Capacities | None = None,
+        curves: dict[int, DepthCurve] | None = None,
+        feedback_ppm: int = 1_000_000,
+    ) -> None:
+        self.world = World(
+            profile,
+            capacities or Capacities(),
+            curves or {},
+            feedback_ppm,
+            orders.trim_reduce_only,
+        )
+
+    def submit(self, commands: Iterable[tuple]) -> list[tuple]:
+        """Apply commands (tuples in COMMAND field order); returns their events as tuples."""
+        self.world.events = []
+        for row in commands:
+            values = (int(value) for value in row)
+            apply(self.world, Command(**dict(zip(COMMAND_FIELDS, values, strict=True))))
+        return self.world.events
+
+    def rows(self) -> dict[str, list[tuple[int, ...]]]:
+        """Canonical tables of the state; see `digest`."""
+        return canonical_rows(self.world)
+
+
+def apply(world: World, command: Command) -> None:
+    """R02. Admit, validate, apply, settle. A refused command leaves one REJECTED event, counts in
+    `seq`, and changes nothing else."""
+    world.seq += 1
+    reject = check_time(world, command)
+    handler = HANDLERS.get(command.kind)
+    if reject is None and handler is None:
+        reject = Reject.UNKNOWN_COMMAND
+    before_ns = world.now_ns
+    if reject is None:
+        world.now_ns = command.time_ns
+        reject = handler(world, command)
+    if reject is not None:
+        world.now_ns = before_ns
+        world.emit(
+            EventKind.REJECTED,
+            account_id=command.account_id,
+            order_id=command.order_id,
+            market_id=command.market_id,
+            reason=reject,
+        )
+        return
+    settle(world)
+
+
+def check_time(world: World, command: Command) -> Reject | None:
+    """R03. Time never goes backwards."""
+    if not 0 <= command.time_ns <= TIME_MAX_NS:
+        return Reject.TIME_OUT_OF_RANGE
+    if command.time_ns < world.now_ns:
+        return Reject.TIME_WENT_BACKWARDS
+    return None
+
+
+def settle(world: World) -> None:
+    """R90. Units of work until nothing is queued: liquidations first, then triggered stops. After
+    each unit marks are made anew, then breached domains and reached stops join the queues."""
+    end_unit(world)
+    while world.liquidation_queue or world.stop_queue:
+        if world.liquidation_queue:
+            waterfall.liquidate(world, world.liquidation_queue.pop(0))
+        else:
+            orders.fire_stop(world, world.stop_queue[0])
+        end_unit(world)
+
+
+def end_unit(world: World) -> None:
+    prices.update_marks(world)
+    waterfall.detect(world)
+    orders.detect_stops(world)
+
+
+# -- accounts ---------------------------------------------------------------------------------
+
+
+def find_account(world: World, command: Command) -> tuple[Account | None, Reject | None]:
+    row = world.row_of_id.get(command.account_id)
+    if row is None:
+        return None, Reject.UNKNOWN_ACCOUNT
+    return world.accounts[row], None
+
+
+def find_user(world: World, command: Command) -> tuple[Account | None, Reject | None]:
+    account, reject = find_account(world, command)
+    if account is not None and world.is_system(account):
+        return None, Reject.ACCOUNT_IS_SYSTEM
+    return account, reject
+
+
+def open_account(world: World, command: Command) -> Reject | None:
+    if not 1 <= command.account_id <= ACCOUNT_ID_MAX:
+        return Reject.ACCOUNT_ID_OUT_OF_RANGE
+    if command.account_id in world.row_of_id:
+        return Reject.ACCOUNT_EXISTS
+    if command.account_id < FIRST_USER_ID:
+        return Reject.ACCOUNT_ID_OUT_OF_RANGE
+    if command.flags & ~Flag.HEDGE:
+        return Reject.INVALID_FLAGS
+    users = len(world.accounts) - len(world.system_rows())
+    if users >= world.capacities.accounts_max:
+        return Reject.ACCOUNTS_FULL
+    row = len(world.accounts) + 1
+    account = Account(row, command.account_id, hedge=bool(command.flags & Flag.HEDGE))
+    world.accounts[row] = account
+    world.row_of_id[command.account_id] = row
+    world.emit(EventKind.ACCOUNT_OPENED, account, flags=command.flags)
+    return None
+
+
+def deposit(world: World, command: Command) -> Reject | None:
+    """R45. Deposits, also into system accounts (the insurance fund); bounded in sum."""
+    account, reject = find_account(world, command)
+    if reject is not None:
+        return reject
+    if not 1 <= command.amount <= MONEY_MAX:
+        return Reject.AMOUNT_OUT_OF_RANGE
+    if world.deposits_quote + command.amount > MONEY_MAX:
+        return Reject.MONEY_BOUND
+    world.deposits_quote += command.amount
+    account.wallet_quote += command.amount
+    world.emit(EventKind.DEPOSITED, account, amount=command.amount)
+    return None
+
+
+def spendable(world: World, account: Account) -> int:
+    """R46. What may leave a wallet: its balance, and no more than is free; a system account's
+    whole balance."""
+    if world.is_system(account):
+        return account.wallet_quote
+    return min(account.wallet_quote, world.free(account))
+
+
+def withdraw(world: World, command: Command) -> Reject | None:
+    account, reject = find_account(world, command)
+    if reject is not None:
+        return reject
+    if not 1 <= command.amount <= MONEY_MAX:
+        return Reject.AMOUNT_OUT_OF_RANGE
+    if command.amount > spendable(world, account):
+        return Reject.INSUFFICIENT_BALANCE
+    world.withdrawals_quote += command.amount
+    account.wallet_quote -= command.amount
+    world.emit(EventKind.WITHDRAWN, account, amount=command.amount)
+    return None
+
+
+def find_leg(world: World, command: Command) -> tuple[Account | None, Reject | None]:
+    """Market, user account and a position side that fits the account's mode."""
+    if command.market_id not in world.markets:
+        return None, Reject.UNKNOWN_MARKET
+    account, reject = find_user(world, command)
+    if reject is None and not orders.side_fits(account, command.position_side):
+        return None, Reject.POSITION_SIDE_MISMATCH
+    return account, reject
+
+
+def is_full(world: World, account: Account, legs: list[tuple[int, int]]) -> bool:
+    """R24. Whether making these legs would pass the capacity for positions."""
+    missing = sum(leg not in account.positions for leg in legs)
+    return world.user_positions_count + missing > world.capacities.positions_max
+
+
+def set_leverage(world: World, command: Command) -> Reject | None:
+    """R47. A leg's leverage; its present size and the account's equity must allow it."""
+    account, reject = find_leg(world, command)
+    if reject is not None:
+        return reject
+    market = world.markets[command.market_id]
+    if not 1 <= command.amount <= market.numbers.tier_leverage_max[0]:
+        return Reject.LEVERAGE_OUT_OF_RANGE
+    leg = (command.market_id, command.position_side)
+    if is_full(world, account, [leg]):
+        return Reject.POSITIONS_FULL
+    position = world.find_position(account, *leg)
+    if position is not None:
+        reject = check_leverage(world, account, position, command.amount)
+        if reject is not None:
+            return reject
+    world.position(account, *leg).leverage = command.amount
+    world.emit(
+        EventKind.LEVERAGE_SET,
+        account,
+        market_id=command.market_id,
+        position_side=command.position_side,
+        amount=command.amount,
+    )
+    return None
+
+
+def check_leverage(
+    world: World, account: Account, position: Position, leverage: int
+) -> Reject | None:
+    market = world.markets[position.market_id]
+    lots = margin.worst_lots(position.lots, position.buy_lots, position.sell_lots)
+    if lots == 0:
+        return None
+    worst = margin.notional(market.numbers, lots, market.mark_price)
+    if worst > margin.notional_limit(market.numbers, leverage):
+        return Reject.POSITION_LIMIT
+    before, previous = world.requirement(account), position.leverage
+    position.leverage = leverage
+    after = world.requirement(account)
+    position.leverage = previous
+    if after > before and world.equity((account.row, 0, 0)) < after:
+        return Reject.INSUFFICIENT_MARGIN
+    return None
+
+
+def set_margin_mode(world: World, command: Command) -> Reject | None:
+    """R48. Cross or isolated, for every leg of a market; only while it has no lots or orders."""
+    if command.market_id not in world.markets:
+        return Reject.UNKNOWN_MARKET
+    account, reject = find_user(world, command)
+    if reject is not None:
+        return reject
+    if command.flags & ~Flag.ISOLATED:
+        return Reject.INVALID_FLAGS
+    sides = (PositionSide.LONG, PositionSide.SHORT) if account.hedge else (PositionSide.NET,)
+    legs = [(command.market_id, int(side)) for side in sides]
+    if is_full(world, account, legs):
+        return Reject.POSITIONS_FULL
+    for leg in legs:
+        position = account.positions.get(leg)
+        if position is not None and (position.lots or position.margin_quote):
+            return Reject.POSITION_OR_ORDERS_OPEN
+    if any(order.market_id == command.market_id for order in account.orders.values()):
+        return Reject.POSITION_OR_ORDERS_OPEN
+    for leg in legs:
+        world.position(account, *leg).isolated = bool(command.flags & Flag.ISOLATED)
+    world.emit(
+        EventKind.MARGIN_MODE_SET,
+        account,
+        market_id=command.market_id,
+        flags=command.flags,
+    )
+    return None
+
+
+def set_position_mode(world: World, command: Command) -> Reject | None:
+    """R49. One-way or hedge; only while the account has no position and no order."""
+    account, reject = find_user(world, command)
+    if reject is not None:
+        return reject
+    if command.flags & ~Flag.HEDGE:
+        return Reject.INVALID_FLAGS
+    busy = any(p.lots or p.margin_quote for p in account.positions.values())
+    if busy or account.orders:
+        return Reject.POSITION_OR_ORDERS_OPEN
+    account.hedge = bool(command.flags & Flag.HEDGE)
+    world.emit(EventKind.POSITION_MODE_SET, account, flags=command.flags)
+    return None
+
+
+def move_margin(world: World, command: Command) -> Reject | None:
+    """R27. Into an isolated position as far as is free; out of it down to its initial margin."""
+    account, reject = find_leg(world, command)
+    if reject is not None:
+        return reject
+    if not 1 <= abs(command.amount) <= MONEY_MAX:
+        return Reject.AMOUNT_OUT_OF_RANGE
+    position = world.find_position(account, command.market_id, command.position_side)
+    if position is None or not position.isolated or position.lots == 0:
+        return Reject.NOT_ISOLATED
+    if command.amount > 0 and command.amount > spendable(world, account):
+        return Reject.INSUFFICIENT_BALANCE
+    if command.amount < 0:
+        needed = margin.initial_margin(world.position_notional(position), position.leverage)
+        equity = world.equity(world.domain_of(position))
+        if equity + command.amount < needed or position.margin_quote + command.amount < 0:
+            return Reject.INSUFFICIENT_BALANCE
+    world.move_margin(account, position, command.amount)
+    return None
+
+
+def seed_position(world: World, command: Command) -> Reject | None:
+    """R89. A position that exists from the start: a fill against CLEARING at the entry price."""
+    account, reject = find_leg(world, command)
+    if reject is not None:
+        return reject
+    market = world.markets[command.market_id]
+    numbers = market.numbers
+    isolated = bool(command.flags & Flag.ISOLATED)
+    if command.flags & ~Flag.ISOLATED:
+        return Reject.INVALID_FLAGS
+    wrong_leg = command.position_side != PositionSide.NET and orders.leg_is_closing(
+        command.position_side, Side.BUY if command.lots > 0 else Side.SELL
+    )
+    if command.lots == 0 or abs(command.lots) > LOTS_MAX or wrong_leg:
+        return Reject.LOTS_OUT_OF_RANGE
+    if not numbers.price_min <= command.price <= numbers.price_max:
+        return Reject.PRICE_OUT_OF_RANGE
+    if not 0 <= command.amount <= MONEY_MAX or (command.amount and not isolated):
+        return Reject.AMOUNT_OUT_OF_RANGE
+    if market.mark_price == 0:
+        return Reject.NO_MARK_PRICE
+    leg = (command.market_id, command.position_side)
+    position = account.positions.get(leg)
+    if position is not None and (position.lots or position.margin_quote):
+        return Reject.POSITION_OR_ORDERS_OPEN
+    if any(order.market_id == command.market_id for order in account.orders.values()):
+        return Reject.POSITION_OR_ORDERS_OPEN
+    if is_full(world, account, [leg]):
+        return Reject.POSITIONS_FULL
+    if market.open_interest_lots + abs(command.lots) > numbers.open_interest_lots_max:
+        return Reject.OPEN_INTEREST_BOUND
+    if command.amount > spendable(world, account):
+        return Reject.INSUFFICIENT_BALANCE
+    position = world.position(account, *leg)
+    position.isolated = isolated
+    world.move_margin(account, position, command.amount)
+    clearing = world.accounts[SystemAccount.CLEARING]
+    clearing_position = world.position(clearing, command.market_id, 0)
+    # `trade` moves no margin on its first side: the seeded margin is exactly what was asked
+    world.trade(
+        account, position, clearing, clearing_position, command.lots, command.price, Cause.SEED
+    )
+    return None
+
+
+# -- orders -----------------------------------------------------------------------------------
+
+
+def new_order(world: World, command: Command) -> Reject | None:
+    """R04. Shape, room, then a stop's or an order's own checks; past them it must succeed."""
+    if command.market_id not in world.markets:
+        return Reject.UNKNOWN_MARKET
+    account, reject = find_user(world, command)
+    if reject is not None:
+        return reject
+    reject = orders.check_shape(world, account, command)
+    if reject is not None:
+        return reject
+    order = Order(
+        order_id=command.order_id,
+        account_row=account.row,
+        market_id=command.market_id,
+        side=command.side,
+        position_side=command.position_side,
+        order_type=command.order_type,
+        time_in_force=command.time_in_force,
+        price=command.price,
+        lots=command.lots,
+        flags=orders.closing_flags(command),
+        self_trade=command.self_trade,
+        trigger_price=command.trigger_price,
+        trigger_kind=command.trigger_kind,
+        seq=0,
+    )
+    reject = orders.check_room(world, order)
+    if reject is not None:
+        return reject
+    if orders.is_stop(order):
+        reject = orders.check_stop(world, order)
+        if reject is None:
+            orders.enter(world, order)
+            world.emit_order(EventKind.STOP_PLACED, order, order.lots, amount=order.trigger_price)
+        return reject
+    reject = orders.check_risk(world, order)
+    if reject is None:
+        orders.place(world, order)
+    return reject
+
+
+def find_order(world: World, command: Command) -> tuple[Order | None, Reject | None]:
+    account, reject = find_user(world, command)
+    if reject is not None:
+        return None, reject
+    order = world.orders.get(command.order_id)
+    if order is None:
+        return None, Reject.UNKNOWN_ORDER
+    if order.account_row != account.row:
+        return None, Reject.NOT_YOUR_ORDER
+    return order, None
+
+
+def cancel_order(world: World, command: Command) -> Reject | None:
+    order, reject = find_order(world, command)
+    if reject is None:
+        orders.cancel(world, order, CancelReason.USER)
+    return reject
+
+
+def cancel_all(world: World, command: Command) -> Reject | None:
+    if command.market_id != 0 and command.market_id not in world.markets:
+        return Reject.UNKNOWN_MARKET
+    account, reject = find_user(world, command)
+    if reject is None:
+        orders.cancel_all(world, account, command.market_id, CancelReason.USER)
+    return reject
+
+
+def amend(world: World, command: Command) -> Reject | None:
+    """R14. Fewer lots at the same price keep the place in the queue; anything else is the same
+    order entered anew: checked without its old self, then cancelled and placed."""
+    order, reject = find_order(world, command)
+    if reject is not None:
+        return reject
+    if orders.is_stop(order):
+        return Reject.STOPS_CANNOT_BE_AMENDED
+    numbers = world.markets[order.market_id].numbers
+    if not numbers.order_lots_min <= command.lots <= min(numbers.order_lots_max, LOTS_MAX):
+        return Reject.LOTS_OUT_OF_RANGE
+    if not numbers.price_min <= command.price <= numbers.price_max:
+        return Reject.PRICE_OUT_OF_RANGE
+    if command.price % numbers.tick_price:
+        return Reject.PRICE_OFF_TICK
+    if command.price == order.price and command.lots <= order.lots:
+        orders.count_lots(world, order, command.lots - order.lots)
+        order.lots = command.lots
+        world.emit_order(EventKind.AMENDED, order, order.lots)
+        return None
+    amended = Order(**{**vars(order), "price": command.price, "lots": command.lots})
+    orders.count_lots(world, order, -order.lots)
+    reject = orders.check_risk(world, amended)
+    orders.count_lots(world, order, order.lots)
+    if reject is not None:
+        return reject
+    orders.cancel(world, order, CancelReason.AMENDED)
+    orders.place(world, amended)
+    return None
+
+
+# -- prices -----------------------------------------------------------------------------------
+
+
+def priced_market(world: World, command: Command):
+    if command.market_id not in world.markets:
+        return None, Reject.UNKNOWN_MARKET
+    market = world.markets[command.market_id]
+    if not market.numbers.price_min <= command.price <= market.numbers.price_max:
+        return None, Reject.PRICE_OUT_OF_RANGE
+    return market, None
+
+
+def index(world: World, command: Command) -> Reject | None:
+    market, reject = priced_market(world, command)
+    if reject is None:
+        prices.set_index(world, market, command.price)
+    return reject
+
+
+def mark(world: World, command: Command) -> Reject | None:
+    market, reject = priced_market(world, command)
+    if reject is None:
+        market.tape_mark_price = command.price
+        market.mark_is_stale = True
+    return reject
+
+
+def trade(world: World, command: Command) -> Reject | None:
+    """R56. A recorded trade moves the last price; it does not touch our book."""
+    market, reject = priced_market(world, command)
+    if reject is None:
+        market.last_price = command.price
+        market.mark_is_stale = True
+        world.emit(EventKind.LAST_SET, market_id=market.market_id, price=command.price)
+    return reject
+
+
+def depth(world: World, command: Command) -> Reject | None:
+    market, reject = priced_market(world, command)
+    if reject is not None:
+        return reject
+    if command.side not in (Side.BUY, Side.SELL):
+        return Reject.INVALID_SIDE
+    if command.price % market.numbers.tick_price:
+        return Reject.PRICE_OFF_TICK
+    if not 0 <= command.lots <= LOTS_MAX:
+        return Reject.LOTS_OUT_OF_RANGE
+    if market.curve is not None:
+        return Reject.QUOTES_ARE_DERIVED
+    if market.open_interest_lots + command.lots > market.numbers.open_interest_lots_max:
+        return Reject.OPEN_INTEREST_BOUND
+    if command.lots and len(world.orders) - world.curve_orders_count >= (
+        world.capacities.orders_max
+    ):
+        return Reject.ORDERS_FULL
+    prices.set_depth(world, market, command.side, command.price, command.lots)
+    return None
+
+
+def depth_clear(world: World, command: Command) -> Reject | None:
+    if command.market_id not in world.markets:
+        return Reject.UNKNOWN_MARKET
+    market = world.markets[command.market_id]
+    if market.curve is not None:
+        return Reject.QUOTES_ARE_DERIVED
+    prices.clear_depth(world, market)
+    return None
+
+
+def funding(world: World, command: Command) -> Reject | None:
+    """R62. A funding tick: its price first (the tape's mark if the venue takes the mark from the
+    tape, else the index), the mark from it, then payments, then the health test."""
+    if command.market_id not in world.markets:
+        return Reject.UNKNOWN_MARKET
+    market = world.markets[command.market_id]
+    if command.price and not (
+        market.numbers.price_min <= command.price <= market.numbers.price_max
+    ):
+        return Reject.PRICE_OUT_OF_RANGE
+    if abs(command.amount) > world.profile.funding.rate_cap_ppb:
+        return Reject.RATE_OUT_OF_RANGE
+    if market.mark_price == 0 and command.price == 0:
+        return Reject.NO_MARK_PRICE
+    if command.price and world.profile.mark.source == "tape":
+        market.tape_mark_price = command.price
+        market.mark_is_stale = True
+    elif command.price:
+        prices.set_index(world, market, command.price)
+    prices.update_marks(world)
+    prices.settle_funding(world, market, command.amount)
+    return None
+
+
+HANDLERS: dict[int, Callable[[World, Command], Reject | None]] = {
+    CommandKind.OPEN_ACCOUNT: open_account,
+    CommandKind.DEPOSIT: deposit,
+    CommandKind.WITHDRAW: withdraw,
+    CommandKind.SET_LEVERAGE: set_leverage,
+    CommandKind.SET_MARGIN_MODE: set_margin_mode,
+    CommandKind.SET_POSITION_MODE: set_position_mode,
+    CommandKind.MOVE_MARGIN: move_margin,
+    CommandKind.NEW_ORDER: new_order,
+    CommandKind.CANCEL: cancel_order,
+    CommandKind.CANCEL_ALL: cancel_all,
+    CommandKind.AMEND: amend,
+    CommandKind.INDEX: index,
+    CommandKind.MARK: mark,
+    CommandKind.TRADE: trade,
+    CommandKind.DEPTH: depth,
+    CommandKind.DEPTH_CLEAR: depth_clear,
+    CommandKind.FUNDING: funding,
+    CommandKind.SEED_POSITION: seed_position,
+}
+
+
+def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
+    """R09. The state as sorted tables of integers: what the state digest covers."""
+    accounts = sorted(world.accounts.values(), key=lambda account: account.account_id)
+    return {
+        "accounts": [
+            (int(a.account_id), a.wallet_quote, int(Flag.HEDGE) if a.hedge else 0) for a in accounts
+        ],
+        "positions": [
+            (
+                int(account.account_id),
+                p.market_id,
+                p.position_side,
+                p.lots,
+                p.entry_quote,
+                p.margin_quote,
+                int(p.isolated),
+                p.leverage,
+            )
+            for account in accounts
+            for p in account.positions.values()
+        ],
+        "orders": [
+            _order_row(world, order)
+            for market in world.markets.values()
+            for side in (Side.BUY, Side.SELL)
+            for order in market.book.orders(side)
+        ],
+        "stops": [
+            (
+                *_order_row(world, order),
+                order.order_type,
+                order.time_in_force,
+                order.trigger_price,
+                order.trigger_kind,
+            )
+            for order in sorted(world.orders.values(), key=lambda order: order.seq)
+            if orders.is_stop(order)
+        ],
+        "markets": [
+            (
+                m.market_id,
+                m.index_price,
+                m.tape_mark_price,
+                m.mark_price,
+                m.last_price,
+                m.open_interest_lots,
+                m.funding_rate_ppb,
+                m.funding_time_ns,
+                sum(m.basis),
+                len(m.basis),
+            )
+            for m in world.markets.values()
+        ],
+        "totals": [
+            (
+                world.now_ns,
+                world.seq,
+                world.deposits_quote,
+                world.withdrawals_quote,
+                world.liquidations_count,
+            )
+        ],
+    }
+
+
+def _order_row(world: World, order: Order) -> tuple[int, ...]:
+    return (
+        order.order_id,
+        int(world.accounts[order.account_row].account_id),
+        order.market_id,
+        order.side,
+        order.price,
+        order.lots,
+        order.flags,
+        order.position_side,
+        order.self_trade,
+        order.seq,
+    )

@@ -1,0 +1,236 @@
+"""The rulebook's prices: index, mark, the market maker's quotes, and funding.
+
+Nothing here admits a user's order or liquidates anyone; `exchange` decides when these run.
+"""
+
+from engine.constants import (
+    MAKER_ID_MARKET_SHIFT,
+    PPM,
+    CancelReason,
+    Cause,
+    EventKind,
+    Flag,
+    OrderType,
+    PositionSide,
+    SelfTrade,
+    Side,
+    SystemAccount,
+    TimeInForce,
+)
+from engine.reference import margin, orders
+from engine.reference.book import Order
+from engine.reference.ledger import Market, World
+
+
+def set_index(world: World, market: Market, price: int) -> None:
+    """R50. A new index price: sample the basis of the old one, then requote the curve."""
+    sample_basis(world, market)
+    market.index_price = price
+    market.mark_is_stale = True
+    world.emit(EventKind.INDEX_SET, market_id=market.market_id, price=price)
+    if market.curve is not None:
+        requote(world, market)
+
+
+def sample_basis(world: World, market: Market) -> None:
+    """R52. At most once per interval, the mid of a two-sided book less the index (floored) joins
+    the last samples."""
+    bid, ask = market.book.best(Side.BUY), market.book.best(Side.SELL)
+    rules = world.profile.mark
+    if market.index_price == 0 or bid == 0 or ask == 0:
+        return
+    if market.basis and world.now_ns - market.basis_time_ns < rules.basis_interval_ns:
+        return
+    market.basis.append((bid + ask) // 2 - market.index_price)
+    market.basis = market.basis[-rules.basis_samples :]
+    market.basis_time_ns = world.now_ns
+
+
+def mark_price(world: World, market: Market) -> int:
+    """R53. The mark: the tape's own (the index if it has none), plus the feedback share of what
+    the derived mark differs from it, within the market's price range."""
+    base = market.tape_mark_price or market.index_price
+    if base == 0 or world.profile.mark.source == "tape" or world.feedback_ppm == 0:
+        return base
+    derived = derived_mark(world, market)
+    mark = base + margin.trunc_div((derived - base) * world.feedback_ppm, PPM)
+    return min(max(mark, market.numbers.price_min), market.numbers.price_max)
+
+
+def derived_mark(world: World, market: Market) -> int:
+    """R51. Median of the funding-adjusted index, the index plus the mean basis (toward zero),
+    and the last price; whatever does not exist yet is the index."""
+    index = market.index_price or market.tape_mark_price
+    interval = world.profile.funding.interval_ns
+    left = max(0, market.funding_time_ns + interval - world.now_ns)
+    if market.funding_time_ns == 0:
+        left = 0
+    first = margin.premium_price(index, market.funding_rate_ppb, left, interval)
+    second = index
+    if market.basis:
+        second += margin.trunc_div(sum(market.basis), len(market.basis))
+    return sorted((first, second, market.last_price or index))[1]
+
+
+def update_marks(world: World) -> None:
+    """R59. The mark is made anew by a new index, tape mark, recorded trade or funding rate, and
+    after any unit of work that traded in the market; a change is an event."""
+    for market in world.markets.values():
+        if not market.mark_is_stale:
+            continue
+        market.mark_is_stale = False
+        mark = mark_price(world, market)
+        if mark != market.mark_price:
+            market.mark_price = mark
+            world.emit(EventKind.MARK_SET, market_id=market.market_id, price=mark)
+
+
+# -- the market maker's quotes ----------------------------------------------------------------
+
+
+def maker_order(world: World, market: Market, side: int, price: int, lots: int) -> Order:
+    return Order(
+        order_id=-(market.market_id << MAKER_ID_MARKET_SHIFT | price),
+        account_row=int(SystemAccount.MARKET_MAKER),
+        market_id=market.market_id,
+        side=int(side),
+        position_side=int(PositionSide.NET),
+        order_type=int(OrderType.LIMIT),
+        time_in_force=int(TimeInForce.GTC),
+        price=price,
+        lots=lots,
+        flags=0,
+        self_trade=int(SelfTrade.CANCEL_OLDEST),
+        trigger_price=0,
+        trigger_kind=0,
+        seq=0,
+    )
+
+
+def find_quote(world: World, market: Market, price: int) -> Order | None:
+    return world.orders.get(-(market.market_id << MAKER_ID_MARKET_SHIFT | price))
+
+
+def set_depth(world: World, market: Market, side: int, price: int, lots: int) -> None:
+    """R55. Recorded depth: the market maker's level is made to hold `lots`. Less keeps its place
+    in the queue, more goes to the back, and a level that crosses trades with what it crosses
+    (the market maker's own crossed levels are withdrawn)."""
+    quote = find_quote(world, market, price)
+    if quote is not None and quote.side == side and 0 < lots <= quote.lots:
+        quote.lots = lots
+        orders.emit_depth(world, quote, lots)
+        return
+    if quote is not None:
+        orders.cancel(world, quote, CancelReason.DEPTH)
+    elif lots == 0:
+        orders.emit_depth(world, maker_order(world, market, side, price, 0), 0)
+    if lots:
+        place_quote(world, maker_order(world, market, side, price, lots))
+
+
+def place_quote(world: World, quote: Order) -> None:
+    orders.match(world, quote, quote.price, Cause.TRADE, 0)
+    if quote.lots:
+        orders.rest(world, quote)
+
+
+def clear_depth(world: World, market: Market) -> None:
+    """R56. The market maker withdraws: bids best first, then asks best first."""
+    for side in (Side.BUY, Side.SELL):
+        quotes = [
+            order
+            for order in market.book.orders(side)
+            if order.account_row == SystemAccount.MARKET_MAKER
+        ]
+        for quote in quotes:
+            orders.cancel(world, quote, CancelReason.REQUOTE)
+
+
+def requote(world: World, market: Market) -> None:
+    """R57. The curve round a new index: remember what each level lacks, withdraw every quote,
+    let the deficits decay, place bids then asks from the touch outwards."""
+    remember_deficits(world, market)
+    clear_depth(world, market)
+    elapsed = world.now_ns - market.quote_time_ns
+    half_life = market.curve.refill_half_life_ns
+    market.quote_time_ns = world.now_ns
+    market.quotes = {}
+    for side in (Side.BUY, Side.SELL):
+        previous = 0
+        for level, spec in enumerate(market.curve.levels):
+            deficit = margin.decayed(market.deficits.get((side, level), 0), elapsed, half_life)
+            market.deficits[side, level] = deficit
+            price = quote_price(market, side, spec.offset_ppm, previous)
+            if price == 0:
+                break
+            previous = price
+            room = market.numbers.open_interest_lots_max - market.open_interest_lots
+            lots = min(spec.lots - deficit, room)
+            if lots > 0:
+                market.quotes[side, level] = (price, lots)
+                place_quote(world, maker_order(world, market, side, price, lots))
+
+
+def remember_deficits(world: World, market: Market) -> None:
+    """R54. What trading took out of a level since it was quoted adds to its deficit."""
+    for (side, level), (price, lots) in market.quotes.items():
+        quote = find_quote(world, market, price)
+        left = quote.lots if quote is not None and quote.side == side else 0
+        market.deficits[side, level] = market.deficits.get((side, level), 0) + lots - left
+
+
+def quote_price(market: Market, side: int, offset_ppm: int, previous: int) -> int:
+    """R58. A level's price: index * (1 -/+ offset), away from the index to the tick, at least a
+    tick beyond the level before it; 0 when it leaves the price range."""
+    numbers = market.numbers
+    tick = numbers.tick_price
+    if side == Side.BUY:
+        price = market.index_price * (PPM - offset_ppm) // PPM // tick * tick
+        if previous:
+            price = min(price, previous - tick)
+        return price if price >= numbers.price_min else 0
+    price = margin.ceil_div(market.index_price * (PPM + offset_ppm), PPM)
+    price = margin.ceil_div(price, tick) * tick
+    if previous:
+        price = max(price, previous + tick)
+    return price if price <= numbers.price_max else 0
+
+
+# -- funding ----------------------------------------------------------------------------------
+
+
+def settle_funding(world: World, market: Market, rate_ppb: int) -> None:
+    """R61. Every open position pays or receives, in order of account row and leg, at the mark of
+    this instant; what rounding leaves goes to ROUNDING."""
+    total = 0
+    mark = market.mark_price
+    for account in world.accounts.values():
+        for position in account.positions.values():
+            if position.market_id != market.market_id or position.lots == 0:
+                continue
+            amount = margin.funding_amount(market.numbers, position.lots, mark, rate_ppb)
+            if amount == 0:
+                continue
+            total += amount
+            world.credit(position, account, amount)
+            world.emit(
+                EventKind.FUNDING_PAID,
+                account,
+                market_id=market.market_id,
+                position_side=position.position_side,
+                price=mark,
+                lots=position.lots,
+                amount=amount,
+                flags=Flag.ISOLATED if position.isolated else 0,
+            )
+    world.accounts[SystemAccount.ROUNDING].wallet_quote -= total
+    market.funding_rate_ppb = rate_ppb
+    market.funding_time_ns = world.now_ns
+    market.mark_is_stale = True
+    world.emit(
+        EventKind.FUNDING_SETTLED,
+        market_id=market.market_id,
+        price=mark,
+        amount=-total,
+        fee=rate_ppb,
+    )

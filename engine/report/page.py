@@ -1,0 +1,408 @@
+"""One self-contained HTML page for a run: opens offline, prints, and explains itself.
+
+The page holds its own charting library, styles and data. Every text that came from a file is
+escaped, and JSON inside the page cannot close its script element. Numbers come from the run's
+tables (`series.py`) and its summary; this file only lays them out.
+"""
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from plotly.offline import get_plotlyjs
+
+from engine.audit import AuditResult, Check
+from engine.report import charts, words
+from engine.report.series import LiquidationMap, MarketSeries, RunSeries, read_series
+from engine.report.tables import RunSummary
+from engine.venue import VenueProfile
+
+_HERE = Path(__file__).parent
+_ORDINARY = 1_000_000_000
+
+
+class PageData(msgspec.Struct, kw_only=True):
+    """Everything on a page. Texts are plain; the page escapes them.
+
+    `facts` are lines about the scenario, `hashes` the lines at the foot (seed, profile, tape,
+    engine, digests), `assumptions` pairs of profile field and what it rests on, `checks` the
+    invariants of the audit.
+    """
+
+    title: str
+    kicker: str
+    verdict: str
+    rows: list[words.SummaryRow]
+    summary: RunSummary
+    series: RunSeries
+    facts: list[tuple[str, str]]
+    hashes: list[tuple[str, str]]
+    assumptions: list[tuple[str, str]]
+    checks: list[Check]
+
+
+def page_data(
+    run_dir: str | Path,
+    profile: VenueProfile,
+    summary: RunSummary,
+    *,
+    title: str,
+    kicker: str = "",
+    facts: Sequence[tuple[str, str]] = (),
+    hashes: Sequence[tuple[str, str]] = (),
+    audit: AuditResult | None = None,
+    planned: LiquidationMap | None = None,
+) -> PageData:
+    """Gather a page from the tables of a run folder and what only the caller knows.
+
+    `planned` maps a symbol to arrays of prices, notional (in units of the asset) and side (+1
+    long, -1 short): where accounts would be liquidated as seen at the start. Without it the
+    map shows where they were.
+    """
+    return PageData(
+        title=title,
+        kicker=kicker,
+        verdict=words.verdict(summary),
+        rows=words.summary_rows(summary, audit.identity_difference if audit else None),
+        summary=summary,
+        series=read_series(run_dir, planned),
+        facts=list(facts),
+        hashes=list(hashes),
+        assumptions=words.assumptions(profile),
+        checks=audit.checks if audit else [],
+    )
+
+
+def write_page(path: str | Path, data: PageData) -> None:
+    """Write the page as UTF-8; below 10 MB, of which the charting library is about half."""
+    Path(path).write_text(render_page(data), encoding="utf-8")
+
+
+def render_page(data: PageData) -> str:
+    """The page as text."""
+    figures: dict[str, charts.Figure] = {}
+    body = "\n".join(
+        [
+            *_opening(data),
+            *_cascade_section(data, figures),
+            *_fund_section(data, figures),
+            *_loss_section(data, figures),
+            *_map_section(data, figures),
+            *_closing(data),
+        ]
+    )
+    scripts = "\n".join(
+        f'<script type="application/json" id="figure-{name}">{_json(figure)}</script>'
+        for name, figure in figures.items()
+    )
+    return (
+        "<!doctype html>\n"
+        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        '<link rel="icon" href="data:,">\n'
+        f"<title>{_text(data.title)}</title>\n"
+        f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
+        f"{body}\n{scripts}\n"
+        f"<script>{get_plotlyjs()}</script>\n"
+        f"<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
+    )
+
+
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def _json(value: object) -> str:
+    """JSON that cannot end its script element or open a comment."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int], kind: str = ""
+) -> str:
+    """A table of plain texts; `numbers` are the columns that align right."""
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        return "".join(
+            f"<{tag}{' class=n' if place in numbers else ''}>{_text(value)}</{tag}>"
+            for place, value in enumerate(row)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
+    return (
+        f'<table class="{kind}"><thead><tr>{cells("th", heads)}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _details(label: str, table: str) -> str:
+    return (
+        f"<details><summary>{_text(label)}</summary>"
+        f'<div class="scroll" tabindex="0">{table}</div></details>'
+    )
+
+
+def _chart(name: str, spoken: str) -> str:
+    return (
+        f'<div class="chart" role="img" aria-label="{_text(spoken)}" '
+        f'data-figure="figure-{name}"></div>'
+    )
+
+
+def _number(value: float | None, places: int = 0) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.{places}f}".replace("-", "\u2212")
+
+
+def _places(values: Iterable[float]) -> int:
+    """Decimals that make a column of money readable."""
+    largest = max((abs(value) for value in values), default=0.0)
+    return 0 if largest >= 10_000 or not largest else 2 if largest >= 1 else 6
+
+
+def _when(time_ns: int, width_ns: int) -> str:
+    """UTC text, with seconds only where stretches are shorter than a minute."""
+    moment = datetime.fromtimestamp(time_ns // _ORDINARY, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S" if width_ns < 60 * _ORDINARY else "%Y-%m-%d %H:%M")
+
+
+def _duration(width_ns: int) -> str:
+    seconds = width_ns // _ORDINARY
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        if seconds % size == 0:
+            count = seconds // size
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    raise ValueError(f"expected whole seconds, got {width_ns} ns")
+
+
+def _opening(data: PageData) -> list[str]:
+    rows = [(row.label, row.value, row.note) for row in data.rows]
+    return [
+        f"<header><h1>{_text(data.title)}</h1>",
+        f'<p class="kicker">{_text(data.kicker)}</p>' if data.kicker else "",
+        f'<p class="verdict">{_text(data.verdict)}</p></header>',
+        "<main>",
+        _table(("Outcome", "Amount", "Of which"), rows, (1,), "summary"),
+        (
+            '<noscript><p class="note">The pictures need JavaScript; every number in them is '
+            "in the tables below.</p></noscript>"
+        ),
+    ]
+
+
+def _drawn_note(data: PageData) -> list[str]:
+    if not data.series.others:
+        return []
+    names = ", ".join(symbol for symbol, _ in data.series.others[:20])
+    more = len(data.series.others) - 20
+    tail = f" and {more} more" if more > 0 else ""
+    return [
+        (
+            f'<p class="note">Markets with less liquidated notional are not drawn: '
+            f"{_text(names)}{tail}. Their numbers are in the Parquet tables.</p>"
+        )
+    ]
+
+
+def _cascade_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+    series = data.series
+    each = _duration(series.stretch_ns)
+    parts = [
+        "<h2>1. Prices, liquidations and deleveraging</h2>",
+        (
+            f"<p>Mark and index price, and below them how many accounts were liquidated and how "
+            f"many positions were deleveraged in every {_text(each)}.</p>"
+        ),
+    ]
+    for place, market in enumerate(series.markets):
+        name = f"cascade-{place}"
+        figures[name] = charts.cascade(market, data.summary.asset, series)
+        total = sum(s.liquidations for s in market.stretches)
+        parts += [
+            f"<h3>{_text(market.symbol)}</h3>",
+            _chart(name, f"{market.symbol}: mark and index price with {total:,} liquidations"),
+            _details(
+                f"Numbers: {market.symbol} per {each}",
+                _cascade_table(market, series, data.summary.asset),
+            ),
+        ]
+    return parts + _drawn_note(data)
+
+
+def _cascade_table(market: MarketSeries, series: RunSeries, asset: str) -> str:
+    heads = (
+        "From, UTC",
+        "Mark low",
+        "Mark high",
+        "Mark last",
+        "Index last",
+        "Liquidations",
+        f"Liquidated, {asset}",
+        "ADL fills",
+        f"ADL, {asset}",
+    )
+    price, money = series.price_decimals, _places(s.notional for s in market.stretches)
+    rows = [
+        (
+            _when(s.start_ns, series.stretch_ns),
+            _number(s.mark_low, price),
+            _number(s.mark_high, price),
+            _number(s.mark_last, price),
+            _number(s.index_last, price),
+            _number(s.liquidations),
+            _number(s.notional, money),
+            _number(s.adl_fills),
+            _number(s.adl_notional, money),
+        )
+        for s in market.stretches
+    ]
+    return _table(heads, rows, range(1, 9))
+
+
+def _fund_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+    series, asset = data.series, data.summary.asset
+    parts = ["<h2>2. Insurance fund</h2>"]
+    if not series.fund.time_ns:
+        return [*parts, '<p class="note">The fund was never touched.</p>']
+    figures["fund"] = charts.fund(series, asset)
+    money = _places(s.balance for s in series.fund_stretches)
+    rows = [
+        (
+            _when(s.start_ns, series.stretch_ns),
+            _number(s.received, money),
+            _number(s.paid, money),
+            _number(s.balance, money),
+        )
+        for s in series.fund_stretches
+    ]
+    heads = ("From, UTC", f"Received, {asset}", f"Paid, {asset}", f"Balance after, {asset}")
+    return [
+        *parts,
+        (
+            "<p>Cash balance of the fund. Liquidation fees and surplus fill it, shortfalls empty "
+            "it; below zero it is bad debt. A fund that hardly moved is drawn on an axis that does "
+            "not start at zero.</p>"
+        ),
+        _chart("fund", "Balance of the insurance fund over time"),
+        _details(
+            f"Numbers: fund per {_duration(series.stretch_ns)}", _table(heads, rows, (1, 2, 3))
+        ),
+    ]
+
+
+def _loss_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+    summary = data.summary
+    figures["destinations"] = charts.destinations(summary)
+    figures["losses"] = charts.loss_waterfall(summary)
+
+    def money(value: int) -> str:
+        return words.money_text(value, summary.money_decimals)
+
+    went = [
+        (label, money(value), words.share_text(value, summary.notional_liquidated))
+        for label, value in ((d[0], getattr(summary, d[1])) for d in charts.DESTINATIONS)
+    ]
+    paid = [(label, getattr(summary, name)) for label, name in charts.PAYERS]
+    total = sum(value for _, value in paid)
+    payers = [(label, money(value), words.share_text(value, total)) for label, value in paid]
+    asset = summary.asset
+    return [
+        "<h2>3. Loss waterfall: who paid</h2>",
+        (
+            "<p>Left: who took the liquidated positions. Right: the loss beyond the liquidated "
+            "accounts' own equity, and who bore it. A position taken at a price worse than the "
+            "mark of that instant is a loss to its taker, even before it is closed.</p>"
+        ),
+        '<div class="pair"><div><h3>Where positions went</h3>',
+        _chart("destinations", "Liquidated notional by who took it"),
+        _details("Numbers", _table(("Taken by", f"Notional, {asset}", "Share"), went, (1, 2))),
+        "</div><div><h3>Who paid the loss</h3>",
+        _chart("losses", "Loss beyond equity, by payer"),
+        _details(
+            "Numbers",
+            _table(
+                ("Paid by", f"Loss, {asset}", "Share"),
+                [*payers, ("Loss beyond equity", money(total), "")],
+                (1, 2),
+            ),
+        ),
+        "</div></div>",
+    ]
+
+
+def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+    asset, price = data.summary.asset, data.series.price_decimals
+    parts = ["<h2>4. Liquidation-price map</h2>"]
+    for place, market in enumerate(data.series.markets):
+        what = (
+            "Notional by the price at which it would be liquidated, as seen at the start"
+            if market.map_planned
+            else "Notional by the price at which it was liquidated"
+        )
+        if not market.map_buckets:
+            parts.append(f'<p class="note">{_text(market.symbol)}: nothing to draw.</p>')
+            continue
+        name = f"map-{place}"
+        figures[name] = charts.price_map(market, asset, data.series)
+        money = _places(b.longs + b.shorts for b in market.map_buckets)
+        rows = [
+            (
+                f"{_number(b.low, price)} \u2013 {_number(b.high, price)}",
+                _number(b.longs, money),
+                _number(b.shorts, money),
+            )
+            for b in reversed(market.map_buckets)
+        ]
+        parts += [
+            f"<h3>{_text(market.symbol)}</h3><p>{what}, with the path of the mark over it.</p>",
+            _chart(name, f"{market.symbol}: {what}"),
+            _details(
+                f"Numbers: {market.symbol} per price bucket",
+                _table(("Price", f"Longs, {asset}", f"Shorts, {asset}"), rows, (1, 2)),
+            ),
+        ]
+        if market.map_outside:
+            parts.append(
+                f'<p class="note">{_number(market.map_outside, money)} {_text(asset)} lie outside '
+                "the drawn prices.</p>"
+            )
+    return parts
+
+
+def _closing(data: PageData) -> list[str]:
+    parts = ["<h2>What this rests on</h2>"]
+    if data.facts:
+        parts += ["<h3>Scenario</h3>", _table(("Fact", "Value"), data.facts, ())]
+    if data.assumptions:
+        parts += [
+            "<h3>Assumptions</h3>",
+            '<p class="note">Fields of the venue profile that no source publishes.</p>',
+            _table(("Field", "Basis"), data.assumptions, ()),
+        ]
+    else:
+        parts.append("<p>No field of the venue profile is assumed.</p>")
+    if data.checks:
+        held = sum(check.ok for check in data.checks)
+        kind = "good" if held == len(data.checks) else "bad"
+        rows = [(k.id, k.sentence, "holds" if k.ok else k.difference) for k in data.checks]
+        parts += [
+            (
+                f'<h3>Audit</h3><p>Rebuilt from the events alone: <span class="{kind}">{held} of '
+                f"{len(data.checks)} invariants hold</span>.</p>"
+            ),
+            _details("Every invariant", _table(("Id", "Invariant", "Result"), rows, ())),
+        ]
+    lines = "".join(
+        f"<tr><td>{_text(name)}</td><td class=hash>{_text(value)}</td></tr>\n"
+        for name, value in data.hashes
+    )
+    return [*parts, "</main>", f"<footer><table><tbody>{lines}</tbody></table></footer>"]

@@ -1,0 +1,162 @@
+"""Numbers as words: money with separators, the summary table and the one-sentence verdict.
+
+Text only; which numbers exist is decided in `tables.py`, and how text is laid out in `page.py`.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from engine.report.tables import RunSummary
+from engine.venue import VenueProfile
+
+_GROUPED_FROM = 10_000  # from this many whole units on, fractions only distract
+
+
+class SummaryRow(msgspec.Struct, frozen=True):
+    """One line of the summary table: what, how much, and how to read it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def money_text(value: int, decimals: int, places: int | None = None) -> str:
+    """Smallest units as grouped text, rounded half to even for display.
+
+    Without `places`: none from 10,000 whole units on, else two, else all that matter.
+
+    >>> money_text(12_345_678_900_000, 6), money_text(-1_500_000, 6), money_text(7, 6)
+    ('12,345,679', '\u22121.50', '0.000007')
+    """
+    exact = Decimal(value).scaleb(-decimals)
+    if places is None:
+        places = 0 if abs(exact) >= _GROUPED_FROM or not value else min(2, decimals)
+        if value and abs(exact) < Decimal("0.01"):
+            places = decimals
+    return f"{exact:,.{places}f}".replace("-", "\u2212")
+
+
+def count_text(value: int) -> str:
+    """A count with thousands separators.
+
+    >>> count_text(1234567)
+    '1,234,567'
+    """
+    return f"{value:,}"
+
+
+def share_text(part: int, whole: int) -> str:
+    """`part` of `whole` in per cent, one decimal; empty when there is no whole.
+
+    >>> share_text(1, 3)
+    '33.3 %'
+    """
+    return f"{Decimal(100 * part) / Decimal(whole):.1f} %" if whole else ""
+
+
+def verdict(summary: RunSummary) -> str:
+    """The outcome in one sentence: who was liquidated, and who bore what was left."""
+    if not summary.liquidations:
+        return "No account was liquidated."
+
+    def money(value: int) -> str:
+        return f"{money_text(value, summary.money_decimals)} {summary.asset}"
+
+    accounts = summary.accounts_liquidated
+    text = (
+        f"{count_text(accounts)} account{'s were' if accounts != 1 else ' was'} liquidated for "
+        f"{money(summary.notional_liquidated)}; the book closed "
+        f"{share_text(summary.notional_book, summary.notional_liquidated) or 'nothing'}"
+    )
+    if summary.notional_fund:
+        text += f", the insurance fund took over {money(summary.notional_fund)}"
+    if summary.adl_fills:
+        winners = summary.adl_accounts
+        text += (
+            f", {count_text(winners)} winning account{'s were' if winners != 1 else ' was'} "
+            f"deleveraged at a haircut of {money(summary.cost_adl)}"
+        )
+    else:
+        text += ", nobody was deleveraged"
+    text += f", and the fund ended at {money(summary.fund_end)}"
+    if summary.bad_debt:
+        text += f" after bad debt of {money(summary.bad_debt)}"
+    elif summary.notional_residual:
+        text += f" after the venue itself took {money(summary.notional_residual)}"
+    return text + "."
+
+
+def summary_rows(summary: RunSummary, identity_difference: int | None) -> list[SummaryRow]:
+    """The table of the run; the same lines in the same order for every run."""
+    asset = summary.asset
+
+    def money(value: int) -> str:
+        return f"{money_text(value, summary.money_decimals)} {asset}"
+
+    def taken(notional: int) -> str:
+        return share_text(notional, summary.notional_liquidated)
+
+    rows = [
+        SummaryRow(
+            "Accounts liquidated",
+            count_text(summary.accounts_liquidated),
+            f"{count_text(summary.liquidations)} liquidations",
+        ),
+        SummaryRow(
+            "Notional liquidated",
+            money(summary.notional_liquidated),
+            f"of accounts with {money(summary.equity_at_start)} equity at the start",
+        ),
+        SummaryRow(
+            "Closed in the book", money(summary.notional_book), taken(summary.notional_book)
+        ),
+        SummaryRow(
+            "Taken over by the fund", money(summary.notional_fund), taken(summary.notional_fund)
+        ),
+        SummaryRow(
+            "Auto-deleveraged",
+            money(summary.notional_adl),
+            f"{taken(summary.notional_adl)} from {count_text(summary.adl_accounts)} accounts in "
+            f"{count_text(summary.adl_fills)} fills".strip(),
+        ),
+        SummaryRow(
+            "Haircut of winners",
+            money(summary.cost_adl),
+            f"against the mark of that instant; others gained {money(summary.gain_adl)}",
+        ),
+        SummaryRow(
+            "Left to the venue",
+            money(summary.notional_residual),
+            "residual positions beyond the limits of the fund",
+        ),
+        SummaryRow(
+            "Fund: received",
+            money(summary.liquidation_fees + summary.surplus),
+            f"fees {money(summary.liquidation_fees)}, surplus {money(summary.surplus)}",
+        ),
+        SummaryRow("Fund: paid", money(summary.fund_paid), "shortfalls within its balance"),
+        SummaryRow("Bad debt", money(summary.bad_debt), "shortfalls beyond the fund"),
+        SummaryRow(
+            "Fund balance",
+            money(summary.fund_end),
+            f"from {money(summary.fund_start)}, lowest {money(summary.fund_min)}",
+        ),
+        SummaryRow(
+            "Trades in the book", count_text(summary.trades), money(summary.notional_traded)
+        ),
+    ]
+    if identity_difference is not None:
+        rows.append(
+            SummaryRow(
+                "Money identity",
+                f"difference {identity_difference}",
+                "balances minus entry values minus net deposits, to the smallest unit",
+            )
+        )
+    return rows
+
+
+def assumptions(profile: VenueProfile) -> list[tuple[str, str]]:
+    """Fields of the profile that nobody has published, with what they rest on."""
+    return [(each.field, each.source) for each in profile.evidence if each.status == "assumed"]

@@ -1,0 +1,497 @@
+"""From a scenario file to commands: strict reading, overrides, price paths, set-up.
+
+`load_scenario` is the only way in and raises ScenarioError, one line naming file and field, for
+everything that is wrong with the file. `setup_commands` builds the exchange's starting state,
+`market_commands` is what history then does to it; both stream blocks of at most BLOCK_ROWS_MAX
+rows. How files of public formats are read is the importers' business, how accounts are drawn the
+population's.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+import numpy as np
+
+from engine import constants as c
+from engine.constants import CommandKind
+from engine.importers.common import market_spec, merge_by_time
+from engine.messages import (
+    CurveLiquidity,
+    DrawnPopulation,
+    Patch,
+    PricePoint,
+    Scenario,
+    money_units,
+)
+from engine.population.columns import (
+    BLOCK_ROWS_MAX,
+    FitRow,
+    Population,
+    PopulationError,
+    population_commands,
+)
+from engine.population.drawn import MarketStart, Randomness, draw_population, fit_rows
+from engine.population.file import file_fit_rows, read_population
+from engine.price_files import check_kind, file_rows
+from engine.rows import COMMAND
+from engine.strict import (
+    ScenarioError,
+    decode_tree,
+    flatten,
+    parse_override,
+    resolve_path,
+    set_path,
+)
+from engine.tape import TapeError, read_tape, tape_info
+from engine.units import UnitError, parse_decimal, parse_time_ns
+from engine.venue import (
+    Capacities,
+    DepthCurve,
+    DepthLevel,
+    MarketNumbers,
+    ProfileError,
+    VenueProfile,
+    market_numbers,
+    validate,
+)
+
+STEPS_MAX = 10_000_000  # of one stretch between two points: its noise is held in memory
+SEARCH_ROWS_MAX = 2_000_000  # how far into a tape a market's first price may be
+NOISE_STREAM = 1 << 20  # separates price noise from the streams of the population
+_SHIPPED_NAME = re.compile(r"^[A-Za-z0-9_-]+\Z")
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A decoded and checked scenario with the venue profile it patches.
+
+    `folder` holds the scenario file, `data` the folder the user named for larger files (or
+    None). `patches` lists every difference between the named profile and `profile`.
+    """
+
+    file: str
+    folder: Path
+    data: Path | None
+    scenario: Scenario
+    profile: VenueProfile
+    patches: tuple[Patch, ...]
+
+    @cached_property
+    def numbers(self) -> dict[str, tuple[int, MarketNumbers]]:
+        """Market id and integers of each market the scenario uses, by symbol, in its order."""
+        found = {}
+        for symbol in self.scenario.markets:
+            market_id = self.profile.market_id(symbol)
+            market = self.profile.markets[market_id - 1]
+            found[symbol] = (market_id, market_numbers(self.profile, market))
+        return found
+
+    @cached_property
+    def fund_quote(self) -> int:
+        """Initial balance of the insurance fund in money units."""
+        return money_units(self.scenario.fund, self.profile.settlement.decimals)
+
+    @cached_property
+    def start(self) -> tuple[int, dict[str, MarketStart]]:
+        """Time of the first command of history, and each market's first price."""
+        return _find_start(self)
+
+    @cached_property
+    def population(self) -> tuple[Population | None, list[FitRow]]:
+        """The population and its table of asked against drawn."""
+        return _build_population(self)
+
+    def fail(self, field: str, reason: str) -> NoReturn:
+        """Raise ScenarioError naming the file and the field."""
+        raise ScenarioError(f"{self.file}: $.{field}: {reason}")
+
+    def resolve(self, text: str, field: str) -> Path:
+        """The file a scenario's path means; refuses what lies outside the allowed folders."""
+        return resolve_path(self.file, self.folder, self.data, text, field)
+
+
+def depth_curves(loaded: LoadedScenario) -> dict[int, DepthCurve]:
+    """The market maker's curve of each market that has one, by market id."""
+    return {
+        loaded.numbers[symbol][0]: DepthCurve(
+            levels=[
+                DepthLevel(offset_ppm=quote.offset_ppm, lots=quote.lots)
+                for quote in liquidity.quotes()
+            ],
+            refill_half_life_ns=liquidity.refill_half_life_ns,
+        )
+        for symbol, liquidity in loaded.scenario.liquidity.items()
+        if isinstance(liquidity, CurveLiquidity)
+    }
+
+
+def engine_capacities(loaded: LoadedScenario) -> Capacities:
+    """Sizes of the engine's tables: what the scenario states, else enough for its population."""
+    asked, least = loaded.scenario.capacities, Capacities()
+    population, _ = loaded.population
+    accounts = positions = 0
+    if population is not None:
+        # A hedged market may hold both legs, and trading may open more than was seeded.
+        accounts, positions = len(population.account_id), 2 * len(population.account_row)
+    accounts = max(least.accounts_max, accounts + c.FIRST_USER_ID)
+    positions = max(least.positions_max, positions)
+    return Capacities(
+        accounts_max=asked.accounts_max or accounts,
+        positions_max=asked.positions_max or positions,
+        orders_max=asked.orders_max or least.orders_max,
+    )
+
+
+def assumed_fields(loaded: LoadedScenario) -> list[str]:
+    """Every field of scenario and venue whose evidence is an assumption, for the report."""
+    mine = [e.field for e in loaded.scenario.evidence if e.status == "assumed"]
+    venue = [f"venue.{e.field}" for e in loaded.profile.evidence if e.status == "assumed"]
+    return mine + venue
+
+
+def _load_profile(
+    file: str, folder: Path, data: Path | None, scenario: Scenario, forced: list[tuple[str, Any]]
+) -> tuple[VenueProfile, tuple[Patch, ...]]:
+    """The named profile with the scenario's patch and the overrides."""
+    if scenario.venue.endswith(".toml"):
+        path = resolve_path(file, folder, data, scenario.venue, "venue")
+    elif _SHIPPED_NAME.match(scenario.venue):
+        path = Path(__file__).parent / "venues" / f"{scenario.venue}.toml"
+    else:
+        raise ScenarioError(f"{file}: $.venue: expected a name or a path to a .toml file")
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except OSError:
+        names = ", ".join(sorted(shipped.stem for shipped in path.parent.glob("*.toml")))
+        reason = f"no venue {scenario.venue!r}; shipped profiles: {names}"
+        raise ScenarioError(f"{file}: $.venue: {reason}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{file}: $.venue: {path.name}: {error}") from None
+    wanted = [(dotted, value, "scenario") for dotted, value in flatten(scenario.patch)]
+    wanted += [(dotted, value, "override") for dotted, value in forced]
+    patches = []
+    for dotted, value, origin in wanted:
+        try:
+            before = set_path(tree, dotted.split("."), value)
+        except KeyError as error:
+            field = "patch" if origin == "scenario" else "venue"
+            reason = f"no such field in profile {scenario.venue}"
+            raise ScenarioError(f"{file}: $.{field}.{error.args[0]}: {reason}") from None
+        if before != value:
+            texts = ["" if v is None else msgspec.json.encode(v).decode() for v in (before, value)]
+            patches.append(Patch(path=dotted, before=texts[0], after=texts[1], origin=origin))
+    profile = decode_tree(file, tree, VenueProfile, "$.venue")
+    try:
+        return validate(profile), tuple(patches)
+    except ProfileError as error:
+        raise ScenarioError(f"{file}: $.venue: {error}") from None
+
+
+def load_scenario(
+    path: Path | str, overrides: Iterable[str] = (), data: Path | str | None = None
+) -> LoadedScenario:
+    """Read, override, decode and check a scenario file.
+
+    `overrides` are texts `path.to.field=value`, applied in order before decoding; a path that
+    begins with `venue.` patches the profile. `data` is a folder the scenario's files may also be
+    in. Raises ScenarioError.
+    """
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ScenarioError(f"{path.name}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path.name}: {error}") from None
+    forced: list[tuple[str, Any]] = []
+    for text in overrides:
+        segments, value = parse_override(text)
+        if segments[0] == "venue" and len(segments) > 1:
+            forced.extend(flatten({".".join(segments[1:]): value}))
+            continue
+        try:
+            set_path(tree, segments, value)
+        except KeyError as error:
+            reason = f"no such field: {error.args[0]}"
+            raise ScenarioError(f"{path.name}: --set {text!r}: {reason}") from None
+    scenario = decode_tree(path.name, tree, Scenario, "$")
+    folder, data = path.parent, None if data is None else Path(data)
+    profile, patches = _load_profile(path.name, folder, data, scenario, forced)
+    loaded = LoadedScenario(path.name, folder, data, scenario, profile, patches)
+    _check(loaded)
+    return loaded
+
+
+def _check(loaded: LoadedScenario) -> None:
+    """Refuse what only scenario and profile together can show to be wrong."""
+    scenario, profile = loaded.scenario, loaded.profile
+    for index, symbol in enumerate(scenario.markets):
+        try:
+            profile.market_id(symbol)
+        except ProfileError as error:
+            loaded.fail(f"markets[{index}]", str(error))
+    try:
+        _ = loaded.fund_quote
+    except ValueError as error:
+        loaded.fail("fund", str(error))
+    if scenario.feedback_ppm and profile.mark.source == "tape":
+        loaded.fail("feedback_ppm", "expected 0: the venue's mark is taken from the tape")
+    points = scenario.prices.points
+    for symbol in scenario.markets if points else ():
+        roles = [point.role for point in points if point.market == symbol]
+        if "index" not in roles:
+            loaded.fail("prices.points", f"expected an index price of {symbol}, got none")
+        for role in ("index", "mark"):
+            _check_points(loaded, symbol, role)
+    for index, file in enumerate(scenario.prices.files):
+        if reason := check_kind(file):
+            loaded.fail(f"prices.files[{index}].kind", reason)
+        loaded.resolve(file.path, f"prices.files[{index}].path")
+    if scenario.prices.tape is not None:
+        loaded.resolve(scenario.prices.tape, "prices.tape")
+    _check_funding(loaded)
+
+
+def _check_funding(loaded: LoadedScenario) -> None:
+    """Refuse funding before the first price or out of order."""
+    scenario = loaded.scenario
+    points = scenario.prices.points
+    first = {point.market: parse_time_ns(point.time) for point in reversed(points)}
+    for index, tick in enumerate(scenario.funding):
+        if points and parse_time_ns(tick.time) < first[tick.market]:
+            loaded.fail(f"funding[{index}].time", "expected a time at or after the first price")
+    for before, after in pairwise(parse_time_ns(tick.time) for tick in scenario.funding):
+        if after < before:
+            loaded.fail("funding", "expected times that do not go backwards")
+
+
+def _check_points(loaded: LoadedScenario, symbol: str, role: str) -> None:
+    """Refuse points off the tick grid, out of range or out of order."""
+    market_id, numbers = loaded.numbers[symbol]
+    decimals = loaded.profile.markets[market_id - 1].price_decimals
+    last_ns = stride_ns = 0
+    for index, point in enumerate(loaded.scenario.prices.points):
+        if (point.market, point.role) != (symbol, role):
+            continue
+        place = f"prices.points[{index}]"
+        try:
+            price = parse_decimal(point.price, decimals)
+        except UnitError as error:
+            loaded.fail(f"{place}.price", str(error))
+        if not numbers.price_min <= price <= numbers.price_max or price % numbers.tick_price:
+            market = loaded.profile.markets[market_id - 1]
+            lowest = market.price_min or market.tick
+            expected = f"a multiple of {market.tick} from {lowest} to {market.price_max}"
+            loaded.fail(f"{place}.price", f"expected {expected}, got {point.price}")
+        time_ns = parse_time_ns(point.time)
+        if not last_ns < time_ns <= c.TIME_MAX_NS:
+            loaded.fail(
+                f"{place}.time", f"expected a time after the point before, got {point.time}"
+            )
+        if last_ns and (time_ns - last_ns) // stride_ns > STEPS_MAX:
+            loaded.fail(f"{place}.time", f"more than {STEPS_MAX} steps after the point before")
+        last_ns, stride_ns = time_ns, _stride_ns(loaded.scenario, point)
+
+
+def _stride_ns(scenario: Scenario, point: PricePoint) -> int:
+    """Time between two rows of the stretch that begins at a point."""
+    return (point.step_seconds or scenario.prices.step_seconds) * 1_000_000_000
+
+
+def _block(kind: CommandKind, market_id: int, time_ns: Any, price: Any) -> np.ndarray:
+    """COMMAND rows of one kind and market from columns (or scalars) of one length."""
+    block = np.zeros(np.broadcast(time_ns, price, np.zeros(1)).size, COMMAND)
+    block["kind"], block["market_id"] = kind, market_id
+    block["time_ns"], block["price"] = time_ns, price
+    return block
+
+
+def _bridge_ppm(random: Randomness, steps: int, noise_ppm: int) -> np.ndarray:
+    """A random walk of `steps` rows that begins at 0 and would be 0 again after the last, ppm.
+
+    Steps are uniform with standard deviation `noise_ppm`; all arithmetic is in integers.
+    """
+    reach = noise_ppm * 1_732 // 1_000  # a uniform on -r..r has standard deviation r / sqrt(3)
+    walk = np.cumsum(random.uniform(steps) % (2 * reach + 1) - reach)
+    rows = np.arange(steps, dtype=np.int64)
+    return np.concatenate(([0], walk[:-1])) - walk[-1] * rows // steps
+
+
+def _point_rows(loaded: LoadedScenario, symbol: str, role: str) -> Iterator[np.ndarray]:
+    """The price path through the published points of one market and role, block by block.
+
+    Noise never leaves the range of the points: the published extremes stay the extremes.
+    """
+    prices = loaded.scenario.prices
+    market_id, numbers = loaded.numbers[symbol]
+    decimals = loaded.profile.markets[market_id - 1].price_decimals
+    points = [point for point in prices.points if (point.market, point.role) == (symbol, role)]
+    kind = CommandKind.INDEX if role == "index" else CommandKind.MARK
+    tick = numbers.tick_price
+    ticks = [parse_decimal(point.price, decimals) // tick for point in points]
+    times = [parse_time_ns(point.time) for point in points]
+    random = Randomness(loaded.scenario.seed, NOISE_STREAM + 2 * market_id + (role == "mark"))
+    for index in range(len(points) - 1):
+        stride_ns = _stride_ns(loaded.scenario, points[index])
+        span_ns = times[index + 1] - times[index]
+        steps = -(-span_ns // stride_ns)
+        noise = _bridge_ppm(random, steps, prices.noise_ppm)
+        rise = ticks[index + 1] - ticks[index] if prices.interpolation == "line" else 0
+        for start in range(0, steps, BLOCK_ROWS_MAX):
+            after_ns = np.arange(start, min(start + BLOCK_ROWS_MAX, steps)) * stride_ns
+            # Milliseconds keep rise * time in int64 for spans of months.
+            base = ticks[index] + rise * (after_ns // 1_000_000) // max(span_ns // 1_000_000, 1)
+            part = base + base * noise[start : start + len(base)] // c.PPM
+            path = np.clip(part, min(ticks), max(ticks)) * tick
+            yield _block(kind, market_id, times[index] + after_ns, path)
+    yield _block(kind, market_id, times[-1], ticks[-1] * tick)
+
+
+def _funding_rows(loaded: LoadedScenario) -> Iterator[np.ndarray]:
+    """The scenario's own funding settlements; price 0 leaves the mark as it is."""
+    for tick in loaded.scenario.funding:
+        market_id, _ = loaded.numbers[tick.market]
+        block = _block(CommandKind.FUNDING, market_id, parse_time_ns(tick.time), 0)
+        block["amount"] = tick.rate_ppb
+        yield block
+
+
+def _tape_rows(loaded: LoadedScenario, path: Path) -> Iterator[np.ndarray]:
+    """A tape's rows with its market ids turned into the profile's."""
+    try:
+        markets = tape_info(path).metadata.markets
+    except TapeError as error:
+        loaded.fail("prices.tape", str(error))
+    ids = np.zeros(len(markets) + 1, np.int32)
+    for place, market in enumerate(markets):
+        if market.symbol not in loaded.numbers:
+            loaded.fail("prices.tape", f"the tape has {market.symbol}, which is not in markets")
+        ids[place + 1] = loaded.numbers[market.symbol][0]
+        ours = loaded.profile.markets[ids[place + 1] - 1]
+        if (market.price_decimals, market.lot) != (ours.price_decimals, ours.lot):
+            reason = f"{market.symbol}: price_decimals or lot differ from the venue's"
+            loaded.fail("prices.tape", reason)
+    for block in read_tape(path):
+        block["market_id"] = ids[block["market_id"]]
+        yield block
+
+
+def _index_rows(loaded: LoadedScenario, symbol: str) -> Iterator[np.ndarray]:
+    """The INDEX rows of one market from its files, for the depth bands that refer to them."""
+    for index, file in enumerate(loaded.scenario.prices.files):
+        if file.market == symbol and file.role == "index":
+            yield from _file_rows(loaded, index)
+
+
+def _file_rows(loaded: LoadedScenario, index: int) -> Iterator[np.ndarray]:
+    """One file's rows through its importer."""
+    file = loaded.scenario.prices.files[index]
+    path = loaded.resolve(file.path, f"prices.files[{index}].path")
+    spec = market_spec(loaded.profile, file.market)
+    base = _index_rows(loaded, file.market) if file.role == "depth" else ()
+    try:
+        yield from file_rows(file, path, spec, loaded.numbers[file.market][1], base)
+    except ValueError as error:
+        loaded.fail(f"prices.files[{index}]", str(error))
+
+
+def _streams(loaded: LoadedScenario) -> Iterator[Iterable[np.ndarray]]:
+    """Every source of history in the order in which rows of equal times are to be applied."""
+    prices = loaded.scenario.prices
+    yield _funding_rows(loaded)
+    if prices.tape is not None:
+        yield _tape_rows(loaded, loaded.resolve(prices.tape, "prices.tape"))
+    for symbol in loaded.scenario.markets:
+        files = [index for index, file in enumerate(prices.files) if file.market == symbol]
+        roles = {point.role for point in prices.points if point.market == symbol}
+        yield from (_point_rows(loaded, symbol, role) for role in sorted(roles))
+        for role in ("index", "mark", "depth"):
+            yield from (_file_rows(loaded, i) for i in files if prices.files[i].role == role)
+
+
+def market_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
+    """What history does: blocks of 1..BLOCK_ROWS_MAX COMMAND rows in time order.
+
+    At equal times: funding, then each market's index, mark and depth. Raises ScenarioError and
+    TapeError.
+    """
+    prices = loaded.scenario.prices
+    begin_ns = 0 if prices.begin is None else parse_time_ns(prices.begin)
+    end_ns = c.TIME_MAX_NS + 1 if prices.end is None else parse_time_ns(prices.end)
+    for merged in merge_by_time(list(_streams(loaded))):
+        edges = np.searchsorted(merged["time_ns"], (begin_ns, end_ns), side="left")
+        block = merged[edges[0] : edges[1]]
+        for start in range(0, len(block), BLOCK_ROWS_MAX):
+            yield block[start : start + BLOCK_ROWS_MAX]
+        if edges[1] < len(merged):
+            return
+
+
+def _find_start(loaded: LoadedScenario) -> tuple[int, dict[str, MarketStart]]:
+    """First time of history and first index (else mark, else trade) of every market."""
+    wanted = {market_id: symbol for symbol, (market_id, _) in loaded.numbers.items()}
+    kinds = (CommandKind.INDEX, CommandKind.MARK, CommandKind.TRADE)
+    found: dict[int, list[int]] = {market_id: [0, 0, 0] for market_id in wanted}
+    start_ns, rows = -1, 0
+    for block in market_commands(loaded):
+        start_ns = int(block["time_ns"][0]) if start_ns < 0 else start_ns
+        for market_id, first in found.items():
+            mine = block[block["market_id"] == market_id]
+            for place, kind in enumerate(kinds):
+                prices = mine["price"][mine["kind"] == kind]
+                first[place] = first[place] or (int(prices[0]) if len(prices) else 0)
+        rows += len(block)
+        if all(first[0] for first in found.values()) or rows > SEARCH_ROWS_MAX:
+            break
+    starts = {}
+    for market_id, symbol in wanted.items():
+        price = next((price for price in found[market_id] if price), 0)
+        if price == 0:
+            loaded.fail("prices", f"expected a price of {symbol}, got none")
+        starts[symbol] = MarketStart(market_id, loaded.numbers[symbol][1], price)
+    return start_ns, starts
+
+
+def _build_population(loaded: LoadedScenario) -> tuple[Population | None, list[FitRow]]:
+    """Draw or read the population; refusals name the scenario."""
+    wanted, starts = loaded.scenario.population, loaded.start[1]
+    marginal = loaded.profile.margin.tier_mode == "marginal"
+    if wanted is None:
+        return None, []
+    try:
+        if isinstance(wanted, DrawnPopulation):
+            order = [starts[market.market] for market in wanted.markets]
+            drawn = draw_population(wanted, order, marginal, loaded.scenario.seed)
+            return drawn, fit_rows(drawn, wanted, order)
+        path = loaded.resolve(wanted.path, "population.path")
+        read = read_population(path, loaded.profile, starts)
+        return read, file_fit_rows(read, starts, marginal)
+    except PopulationError as error:
+        raise ScenarioError(f"{loaded.file}: $.{error}") from None
+
+
+def setup_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
+    """The state before history: first prices, the fund's deposit, the population.
+
+    Blocks of 1..BLOCK_ROWS_MAX COMMAND rows, all at the time of the first command of history.
+    """
+    start_ns, starts = loaded.start
+    first = [
+        _block(CommandKind.INDEX, s.market_id, start_ns, s.first_price) for s in starts.values()
+    ]
+    yield np.concatenate(first)
+    if loaded.fund_quote:
+        deposit = _block(CommandKind.DEPOSIT, 0, start_ns, 0)
+        deposit["account_id"] = c.SystemAccount.INSURANCE_FUND
+        deposit["amount"] = loaded.fund_quote
+        yield deposit
+    population, _ = loaded.population
+    if population is not None:
+        yield from population_commands(population, start_ns)
