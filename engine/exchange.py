@@ -6,8 +6,9 @@ event buffer had to be drained); the tables it returns are copies.
 
 import numpy as np
 
-from engine.constants import PPM, EventKind, Flag, Side
+from engine.constants import PPM, Flag, Side
 from engine.core import step
+from engine.core.kernel import link_parts
 from engine.core.state import H
 from engine.core.tables import allocate, events_per_unit_max
 from engine.digest import state_digest
@@ -55,6 +56,7 @@ class Exchange:
         words = self.block.words
         words[H.EVENTS_AT] = self._events.ctypes.data
         words[H.EVENTS_ROWS] = len(self._events)
+        link_parts(words)
         self._fault: str | None = None
 
     def submit(self, commands: np.ndarray) -> np.ndarray:
@@ -140,7 +142,7 @@ def _columns(table: np.ndarray, names: str) -> np.ndarray:
 
 
 def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
-    """Implements R09: the state as sorted int64 tables."""
+    """Implements R91: the state as sorted int64 tables."""
     block = exchange.block
     words = block.words
     accounts = block.table("ACCOUNTS")[1 : words[H.ACCOUNTS_COUNT] + 1]

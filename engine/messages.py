@@ -356,46 +356,78 @@ class MoneyIdentity(Message, kw_only=True):
     difference_quote: int
 
 
-class BookTotals(Message, kw_only=True):
-    """What liquidation orders found in the book."""
+class RunSummary(Message, kw_only=True):
+    """What became of a run. Money is in the smallest unit of `asset`, see `money_decimals`.
 
-    fills_count: int
-    lots: dict[str, int]  # by market
-    notional_quote: int
+    The four destinations of a liquidated position are the book, the fund (takeover), adl and the
+    residual. `cost_*` is what a destination lost at the mark of the instant by taking positions
+    at prices worse than the mark (for ADL the haircut of the winners), `gain_*` what it won on
+    those at better prices. `shortfall` is the loss in cash beyond the equity of liquidated
+    accounts: `fund_paid` of it from the fund, `bad_debt` beyond the fund. `equity_at_start` is
+    what liquidated accounts had when their liquidation began. The fund's inventory is valued at
+    the last mark.
+    """
 
-
-class FundTotals(Message, kw_only=True):
-    """The insurance fund: what it took over, received, paid and was left with."""
-
-    start_quote: int
-    end_quote: int
-    min_quote: int
-    takeovers_count: int
-    takeover_notional_quote: int
-    takeovers_refused_count: int
-    fees_quote: int  # liquidation fees received
+    asset: str
+    money_decimals: int
+    accounts_liquidated_count: int
+    liquidations_count: int
+    liquidation_ends: dict[str, int]
+    notional_liquidated_quote: int
+    notional_book_quote: int
+    notional_fund_quote: int
+    notional_adl_quote: int
+    notional_residual_quote: int
+    cost_book_quote: int
+    cost_fund_quote: int
+    cost_adl_quote: int
+    cost_residual_quote: int
+    gain_book_quote: int
+    gain_fund_quote: int
+    gain_adl_quote: int
+    gain_residual_quote: int
+    lots: dict[str, dict[str, int]]  # by destination, then market
+    equity_at_start_quote: int
+    liquidation_fees_quote: int
     surplus_quote: int
-    shortfall_quote: int  # paid while the fund had it
-    inventory_lots: dict[str, int]  # at the end, by market, signed
-    inventory_notional_quote: int
-
-
-class AdlTotals(Message, kw_only=True):
-    """Auto-deleveraging. `haircut_quote` is the winners' loss against the mark of the moment."""
-
+    shortfall_quote: int
+    fund_paid_quote: int
+    bad_debt_quote: int
+    liquidation_fills_count: int
+    takeovers_count: int
+    takeovers_refused_count: int
+    adl_fills_count: int
+    adl_accounts_count: int
+    fund_start_quote: int
+    fund_min_quote: int
+    fund_end_quote: int
+    fund_lots: dict[str, int]  # inventory by market, signed
+    fund_notional_quote: int
+    fund_unrealised_quote: int
+    trades_count: int
+    notional_traded_quote: int
+    rejected_count: int
     events_count: int
-    accounts_count: int
-    lots: dict[str, int]
-    notional_quote: int
-    haircut_quote: int
+
+
+class RefusedCommand(Message, kw_only=True):
+    """A command of the tape that the rules refused: nothing but a REJECTED event came of it."""
+
+    seq: int
+    time_ns: int
+    kind: str
+    account_id: int
+    market: str  # empty: of no market
+    reason: str
 
 
 class Report(Message, kw_only=True):
     """The run's `report.json`: every number of the printed table, and what identifies the run.
 
     One convention for money: integers in the smallest settlement unit under names that end in
-    `_quote`; `money_decimals` says how many of their digits are decimals. They may pass 2**53,
-    so read the file with a JSON reader that keeps integers whole.
+    `_quote`; `summary.money_decimals` says how many of their digits are decimals. They may pass
+    2**53, so read the file with a JSON reader that keeps integers whole. Only `wall_ns` and
+    `compile_ns` differ between two runs of the same scenario.
     """
 
     name: str
@@ -403,10 +435,10 @@ class Report(Message, kw_only=True):
     engine_version: str
     seed: int
     markets: list[str]
-    settlement_asset: str
-    money_decimals: int
     feedback_ppm: int
+    capacities: dict[str, int]
     scenario_hash: str
+    profile_name: str
     profile_hash: str
     tape_hash: str
     event_digest: str
@@ -416,19 +448,14 @@ class Report(Message, kw_only=True):
     facts: list[Fact]
     start_ns: int
     end_ns: int
-    commands_count: int
-    events_count: int
-    rejected_count: int
+    setup_commands_count: int
+    commands_count: int  # with those of the set-up
     accounts_count: int
-    accounts_liquidated_count: int
-    liquidations_count: int
-    liquidated_notional_quote: int
-    book: BookTotals
-    fund: FundTotals
-    adl: AdlTotals
-    bad_debt_quote: int
-    residual_quote: int  # notional the last absorber had to take beyond every limit
+    refused: list[RefusedCommand]  # the first ones; every one is in events.parquet
+    refused_reasons: dict[str, int]
+    summary: RunSummary
     identity: MoneyIdentity
+    invariants: dict[str, bool]  # of the audit, by id
     wall_ns: int
     compile_ns: int
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 
 from engine import constants as c
 from engine.constants import CommandKind as K
+from engine.rows import COMMAND
 from engine.venue import DepthCurve, VenueProfile, market_numbers
 
-FIELDS = (
-    "time_ns account_id order_id price trigger_price lots amount market_id kind flags side "
-    "order_type time_in_force position_side self_trade trigger_kind reserved"
-).split()
+FIELDS = COMMAND.names
 
 WEIGHTS = {
     K.OPEN_ACCOUNT: 2,
@@ -60,7 +58,7 @@ class Fuzzer:
         self.start_prices = list(self.prices)
         self.now_ns = 0
         self.next_order_id = 1
-        self.open_ids: list[tuple[int, int]] = []  # (account_id, order_id)
+        self.open_orders: list[tuple[int, ...]] = []  # account_id, order_id, market, price, lots
         self.weights = dict(WEIGHTS)
         for kind in self.weights:  # swarm: every seed has its own temper
             self.weights[kind] *= self.random.choice((0.2, 1, 1, 1, 3))
@@ -105,9 +103,7 @@ class Fuzzer:
     def draw(self, count: int) -> list[tuple[int, ...]]:
         """The next `count` commands, as tuples in COMMAND field order."""
         kinds, weights = list(self.weights), list(self.weights.values())
-        return [
-            self.one(kind) for kind in self.random.choices(kinds, weights=weights, k=count)
-        ]
+        return [self.one(kind) for kind in self.random.choices(kinds, weights=weights, k=count)]
 
     def opening(self) -> list[tuple[int, ...]]:
         """Prices, a fund and accounts with money, so that a short run already trades."""
@@ -146,6 +142,8 @@ class Fuzzer:
             values[name] = rng.choice((-1, 0, 1, 2, 3, 4, 5, 8, 9, 99))
         elif name == "time_ns":
             values[name] = self.now_ns - rng.choice((1, 10**9, 10**18))
+        elif name == "order_id" and self.open_orders:
+            values[name] = rng.choice(self.open_orders)[1]  # taken, or somebody else's
         else:
             old = values.get(name, 0)
             values[name] = rng.choice((-1, 0, 1, old + 1, old - 1, -old, 2**40, 2**61, 2**62 + 1))
@@ -160,7 +158,8 @@ class Fuzzer:
 
     def _deposit(self) -> dict[str, int]:
         account_id = self.random.choice((self.account(), self.account(), 1))
-        return {"account_id": account_id, "amount": self.money()}
+        amount = c.MONEY_MAX if self.random.random() < 0.02 else self.money()
+        return {"account_id": account_id, "amount": amount}
 
     def _withdraw(self) -> dict[str, int]:
         return {"account_id": self.account(), "amount": self.money() // 5 + 1}
@@ -198,8 +197,6 @@ class Fuzzer:
         order_id = self.next_order_id
         self.next_order_id += 1
         kind = rng.choices((1, 2, 3, 4), weights=(60, 20, 10, 10))[0]
-        self.open_ids.append((account_id, order_id))
-        del self.open_ids[:-60]
         values = {
             "account_id": account_id,
             "order_id": order_id,
@@ -213,36 +210,37 @@ class Fuzzer:
             "flags": rng.choices((0, 1, 2, 3), weights=(75, 14, 9, 2))[0],
         }
         if kind in (1, 3):
-            values["price"] = self.near(index, rng.choice((200, 2_000, 20_000)))
+            values["price"] = self.near(index, rng.choice((200, 2_000, 20_000, 80_000)))
         if values["flags"] & 2 and (kind not in (1, 3) or rng.random() < 0.9):
             values["time_in_force"] = 1
         if kind in (3, 4):
             values["trigger_kind"] = rng.choice((1, 2, 3))
             values["trigger_price"] = self.near(index, 30_000)
+        live = (account_id, order_id, index, values.get("price", 0), values["lots"])
+        self.open_orders = [*self.open_orders[-59:], live]
         return values
 
-    def _live(self) -> tuple[int, int]:
-        if self.open_ids and self.random.random() < 0.95:
-            return self.random.choice(self.open_ids)
-        return self.account(), self.next_order_id + 5
+    def _live(self) -> tuple[int, ...]:
+        if self.open_orders and self.random.random() < 0.95:
+            return self.random.choice(self.open_orders)
+        return self.account(), self.next_order_id + 5, self.market(), 0, 1
 
     def _cancel(self) -> dict[str, int]:
-        account_id, order_id = self._live()
+        account_id, order_id, *_ = self._live()
+        if self.random.random() < 0.03:
+            account_id = self.account()
         return {"account_id": account_id, "order_id": order_id}
 
     def _cancel_all(self) -> dict[str, int]:
         return {"account_id": self.account(), "market_id": self.random.choice((0, 1))}
 
     def _amend(self) -> dict[str, int]:
-        account_id, order_id = self._live()
-        index = self.market()
-        price = self.near(index, 5_000)
-        return {
-            "account_id": account_id,
-            "order_id": order_id,
-            "price": price,
-            "lots": self.lots(index),
-        }
+        account_id, order_id, index, price, lots = self._live()
+        if self.random.random() < 0.5:
+            lots = max(1, lots * self.random.randint(1, 4) // 4)
+        else:
+            price, lots = self.near(index, 5_000), self.lots(index)
+        return {"account_id": account_id, "order_id": order_id, "price": price, "lots": lots}
 
     def _move(self, index: int) -> int:
         """The next index price: usually near, sometimes a crash, sometimes back home."""
@@ -284,7 +282,7 @@ class Fuzzer:
     def _funding(self) -> dict[str, int]:
         index = self.market()
         price = self._move(index) if self.random.random() < 0.4 else 0
-        rate = self.random.choice((0, 1, -1, 100_000, -750_000, 10_000_000))
+        rate = self.random.choice((0, 1, -1, 100_000, -750_000, 10_000_000, 30_000_000))
         return {"market_id": index + 1, "price": price, "amount": rate}
 
     def _seed_position(self) -> dict[str, int]:

@@ -1,8 +1,10 @@
-"""What every test can use: the recorded market data, where the machine has it."""
+"""What every test can use: an exchange of either implementation, and the recorded market data."""
 
 from pathlib import Path
 
 import pytest
+
+from notation import Venue
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -20,3 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_data() -> Path:
     """The folder of recorded market data; use it in tests marked `realdata`."""
     return SHARED_DATA
+
+
+@pytest.fixture(params=["rulebook", "core"])
+def exchange(request: pytest.FixtureRequest) -> Venue:
+    """An exchange driven by sentences (see `notation`): once the rulebook, once the core."""
+    return Venue(request.param)

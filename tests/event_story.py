@@ -167,7 +167,7 @@ class Story:
             "accounts": [(i, self.wallets[i], 0) for i in ids],
             "positions": [(*key, *p, 0, 20) for key, p in sorted(self.positions.items()) if any(p)],
             "orders": [(*row, 0) for _, row in sorted(self.orders.items())],
-            "markets": [(i + 1, *prices) for i, prices in enumerate(self.prices)],
+            "markets": [(i + 1, p[0], 0, p[1], p[2]) for i, p in enumerate(self.prices)],
         }
 
 

@@ -80,42 +80,48 @@ def test_events_are_kept_to_the_last_digit(run, story):
 def test_liquidations_add_up_to_the_events(run, story):
     folder, summary = run
     table, events = pl.read_parquet(folder / "liquidations.parquet"), story.array()
-    assert summary.liquidations == table.height == (events["kind"] == K.LIQUIDATION_STARTED).sum()
+    assert (
+        summary.liquidations_count
+        == table.height
+        == (events["kind"] == K.LIQUIDATION_STARTED).sum()
+    )
     for column, kind in (("fee", K.LIQUIDATION_FEE), ("surplus", K.SURPLUS)):
         assert total(table, column) == int(events["amount"][events["kind"] == kind].sum())
     paid = int(events["amount"][events["kind"] == K.SHORTFALL].sum())
     debt = int(events["amount"][events["kind"] == K.BAD_DEBT].sum())
-    assert (summary.fund_paid, summary.bad_debt) == (paid, debt)
-    assert summary.shortfall == paid + debt
+    assert (summary.fund_paid_quote, summary.bad_debt_quote) == (paid, debt)
+    assert summary.shortfall_quote == paid + debt
     parts = [f"notional_{where}" for where in ("book", "fund", "adl", "residual")]
-    assert sum(total(table, part) for part in parts) == summary.notional_liquidated
+    assert sum(total(table, part) for part in parts) == summary.notional_liquidated_quote
     fills = events[(events["kind"] == K.FILL) & (events["reason"] == c.Cause.LIQUIDATION)][0::2]
     lots = fills["lots"].astype(object) * fills["price"] * MARKETS[0].unit_quote
-    assert summary.notional_book == abs(lots.sum())
+    assert summary.notional_book_quote == abs(lots.sum())
     assert (table["end"] >= table["start"]).all()
 
 
 def test_adl_haircut_is_the_distance_to_the_mark(run):
     folder, summary = run
     table = pl.read_parquet(folder / "adl.parquet")
-    assert table.height == summary.adl_fills > 0
+    assert table.height == summary.adl_fills_count > 0
     unit = Decimal(PROFILE.markets[0].lot)
     for row in table.iter_rows(named=True):
         assert row["counterparty_was"] == "short"
         worse = (row["price"] - row["mark_price"]) * row["lots"] * unit
         assert row["haircut_at_mark"] == worse
         assert row["notional"] == row["price"] * row["lots"] * unit
-    assert summary.cost_adl - summary.gain_adl == total(table, "haircut_at_mark")
-    assert summary.adl_accounts == table["counterparty_account"].n_unique()
+    assert summary.cost_adl_quote - summary.gain_adl_quote == total(table, "haircut_at_mark")
+    assert summary.adl_accounts_count == table["counterparty_account"].n_unique()
 
 
 def test_fund_balance_follows_its_events(run, story):
     folder, summary = run
     table = pl.read_parquet(folder / "fund.parquet")
     assert (table["balance"] == table["amount"].cum_sum()).all()
-    assert summary.fund_end == story.wallets[FUND] == int(table["balance"][-1] * MONEY)
-    assert summary.fund_start == 20_000_000 * 10**6
-    assert summary.fund_min == int(min(table["balance"]) * MONEY)  # the deposit is its first row
+    assert summary.fund_end_quote == story.wallets[FUND] == int(table["balance"][-1] * MONEY)
+    assert summary.fund_start_quote == 20_000_000 * 10**6
+    assert summary.fund_min_quote == int(
+        min(table["balance"]) * MONEY
+    )  # the deposit is its first row
 
 
 def test_accounts_have_equity_at_the_last_mark(run, story):
@@ -141,7 +147,7 @@ def test_marks_hold_every_change_once_per_command(run, story):
 def test_an_empty_run_still_writes_every_table_and_a_page(tmp_path):
     empty = Story(MARKETS)
     summary = write(tmp_path, empty)
-    assert summary.liquidations == summary.fund_min == 0
+    assert summary.liquidations_count == summary.fund_min_quote == 0
     assert all((tmp_path / f"{name}.parquet").exists() for name in TABLES)
     page = render_page(page_data(tmp_path, PROFILE, summary, title="Nothing"))
     assert "No account was liquidated." in page
@@ -183,7 +189,7 @@ def test_planned_prices_replace_the_executed_ones(run):
 def test_verdict_names_bad_debt(run):
     text = words.verdict(run[1])
     assert "deleveraged at a haircut of" in text
-    worse = {**msgspec.structs.asdict(run[1]), "bad_debt": 5 * 10**6}
+    worse = {**msgspec.structs.asdict(run[1]), "bad_debt_quote": 5 * 10**6}
     assert words.verdict(RunSummary(**worse)).endswith("after bad debt of 5.00 USDT.")
 
 

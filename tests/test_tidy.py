@@ -18,7 +18,7 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 ORDER = (
     *("constants", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
-    *("journal", "report", "exchange", "workload", "replay", "explain", "study"),
+    *("journal", "report", "exchange", "workload", "fuzz", "replay", "explain", "study"),
     *("cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}

@@ -51,7 +51,7 @@ def known_market(s, market_id):
     return 1 <= market_id <= header(s)[H.MARKETS_COUNT]
 
 
-@inlined
+@kernel
 def emit_account(s, kind, account_row, amount, market_id, position_side, flags):
     account_id = accounts(s)[account_row]["account_id"]
     emit(s, kind, account_id, 0, 0, 0, 0, amount, 0, market_id, 0, 0, position_side, flags)
@@ -283,7 +283,7 @@ def move_margin(s, command):
     return OK
 
 
-@inlined
+@kernel
 def check_seed(s, command, isolated):
     """Ranges of a seeded position."""
     market = markets(s)[command["market_id"]]
@@ -322,7 +322,7 @@ def seed_position(s, command):
         return Reject.POSITIONS_FULL.value
     if market["open_interest_lots"] + abs(command["lots"]) > market["open_interest_lots_max"]:
         return Reject.OPEN_INTEREST_BOUND.value
-    if command["amount"] > spendable(s, row):
+    if command["amount"] != 0 and command["amount"] > spendable(s, row):
         return Reject.INSUFFICIENT_BALANCE.value
     leg = get_position(s, row, market_id, side)
     positions(s)[leg]["isolated"] = 1 if isolated else 0

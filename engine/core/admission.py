@@ -27,7 +27,7 @@ from engine.core.book import (
     opposite,
     signed,
 )
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import INT, inlined, kernel, part
 from engine.core.ledger import cross_health, position_requirement, requirement
 from engine.core.margin import fee, initial_margin, notional, notional_limit, value, worst_lots
 from engine.core.orders import reducible_lots
@@ -165,7 +165,7 @@ def market_limit(market, side):
     return market["price_max"] if side == Side.BUY else market["price_min"]
 
 
-@kernel
+@part(INT)
 def check_risk(
     s,
     account_row,

@@ -5,7 +5,7 @@ Implements R82-R85.
 
 from engine.constants import PPB, AdlScore, CancelReason, Cause
 from engine.core.arithmetic import mul_div_bounded
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import NOTHING, inlined, kernel, part
 from engine.core.ledger import (
     domain_equity,
     domain_health,
@@ -81,7 +81,7 @@ def stays_solvent(s, counter_row, change, price):
     return equity + gap >= 0
 
 
-@kernel
+@part(NOTHING)
 def deleverage(s, position_row, price):
     """Implements R84."""
     position = positions(s)[position_row]

@@ -4,14 +4,14 @@ The buffer belongs to the caller; its address and size are in the header. Room i
 unit of work by `step`, so that a unit never stops half-way.
 """
 
-from engine.core.kernel import inlined
+from engine.core.kernel import kernel
 from engine.core.state import H, header, view_at
 from engine.rows import EVENT
 
 EVENT_ROW = EVENT
 
 
-@inlined
+@kernel
 def emit(
     s,
     kind,

@@ -2,14 +2,14 @@
 
 from engine.constants import EventKind, Flag, SystemAccount
 from engine.core.events import emit
-from engine.core.kernel import kernel
+from engine.core.kernel import NOTHING, part
 from engine.core.ledger import credit_position, credit_wallet
 from engine.core.margin import funding_amount
 from engine.core.prices import touch_mark
 from engine.core.state import H, accounts, header, markets, positions
 
 
-@kernel
+@part(NOTHING)
 def settle_funding(s, market_id, rate_ppb):
     """Every open position pays or receives, in order of account row and leg."""
     words = header(s)

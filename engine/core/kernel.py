@@ -13,13 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numba
-from numba import config
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.core.dispatcher import Dispatcher
+from numba.extending import intrinsic
 
 if not __debug__:
     raise RuntimeError("python -O is refused: assertions are part of the engine")
 
 JIT = not config.DISABLE_JIT
 OPTIONS = {"fastmath": False, "error_model": "python"}
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls these
+INTEGERS = (types.Integer, types.Boolean, types.IntEnumMember)
 
 
 def source_hash() -> str:
@@ -55,21 +62,116 @@ def is_cold() -> bool:
 
 def kernel(function: Callable) -> Callable:
     """An inner kernel: a call in the caller's machine code."""
-    return numba.njit(**OPTIONS)(function)
+    return _widened(numba.njit(**OPTIONS, **INNER)(function)) if JIT else function
 
 
 def inlined(function: Callable) -> Callable:
     """A small inner kernel whose machine code is always merged into its caller."""
-    return numba.njit(forceinline=True, **OPTIONS)(function)
-
-
-def entry(function: Callable) -> Callable:
-    """A kernel that Python calls: compiled once, cached under `CACHE_FOLDER`."""
     if not JIT:
         return function
+    return _widened(numba.njit(forceinline=True, **OPTIONS, **INNER)(function))
+
+
+def _widened(compiled: Dispatcher) -> Dispatcher:
+    """Widen every integer argument to int64 at the call, so that one compilation of a kernel
+    serves narrow record fields, enum members, booleans and plain integers alike."""
+    lookup = compiled.get_call_template
+
+    def get_call_template(arguments, keywords):
+        widened = [
+            types.int64 if isinstance(kind, INTEGERS) else kind
+            for kind in map(types.unliteral, arguments)
+        ]
+        return lookup(tuple(widened), keywords)
+
+    compiled.get_call_template = get_call_template
+    return compiled
+
+
+# -- parts ------------------------------------------------------------------------------------
+#
+# A kernel contains the machine code of everything it calls, and so does every kernel above it:
+# one tree of two hundred functions would be optimised over and over, for minutes. So the tree is
+# cut into parts. A part is compiled and cached by itself; other parts reach it through an address
+# that `link_parts` writes into the header of a State block.
+
+NOTHING = types.none
+INT = types.int64
+INTS_3 = types.UniTuple(types.int64, 3)
+
+PARTS: list[tuple[str, Dispatcher, tuple]] = []
+PART_WORDS = 40  # words of the header kept for addresses
+FIRST_PART_WORD = 128
+
+
+def part(returns: types.Type) -> Callable:
+    """Decorator of a kernel that is a part: takes int64 only, `s` first; returns what is said."""
+
+    def make(function: Callable) -> Callable:
+        if not JIT:
+            return function
+        count = function.__code__.co_argcount
+        word = FIRST_PART_WORD + len(PARTS)
+        assert len(PARTS) < PART_WORDS, "the header has no word left for another part"
+        PARTS.append((function.__name__, _cached(function), (types.int64,) * count, returns))
+        names = function.__code__.co_varnames[:count]
+        source = f"def shell({', '.join(names)}):\n    return call(s, ({', '.join(names)},))\n"
+        scope = {"call": _call_through(word, returns)}
+        exec(source, scope)
+        return _widened(numba.njit(forceinline=True, **OPTIONS, **INNER)(scope["shell"]))
+
+    return make
+
+
+def _call_through(word: int, returns: types.Type) -> Callable:
+    """An intrinsic: call the part whose address is in a header word; faults propagate."""
+
+    @intrinsic
+    def call(typing_context, s, arguments):
+        signature = returns(s, arguments)
+
+        def codegen(context, builder, signature, values):
+            kinds = signature.args[1].types
+            convention = context.call_conv
+            function = convention.get_function_type(returns, kinds)
+            words = builder.inttoptr(values[0], ir.IntType(64).as_pointer())
+            place = builder.gep(words, [ir.Constant(ir.IntType(64), word)])
+            pointer = builder.inttoptr(builder.load(place), function.as_pointer())
+            unpacked = cgutils.unpack_tuple(builder, values[1], len(kinds))
+            status, result = convention.call_function(builder, pointer, returns, kinds, unpacked)
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
+            return result
+
+        return signature, codegen
+
+    return call
+
+
+def link_parts(words: np.ndarray, tell: Callable[[str, int, int], None] | None = None) -> None:
+    """Compile or load every part and write its address into a header; `tell` hears (name, number,
+    total) before each."""
+    for number, (name, compiled, arguments, returns) in enumerate(PARTS):
+        if tell is not None:
+            tell(name, number + 1, len(PARTS))
+        if arguments not in compiled.overloads:
+            compiled.compile(arguments)
+        result = compiled.overloads[arguments]
+        assert result.signature.return_type == returns, f"part {name} does not return {returns}"
+        words[FIRST_PART_WORD + number] = result.library.get_pointer_to_function(
+            result.fndesc.llvm_func_name
+        )
+
+
+def _cached(function: Callable) -> Dispatcher:
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_FOLDER)
     try:
         return numba.njit(cache=True, **OPTIONS)(function)
     finally:
         config.CACHE_DIR = previous
+
+
+def entry(function: Callable) -> Callable:
+    """A kernel that Python calls: compiled once, cached under `CACHE_FOLDER`."""
+    return _cached(function) if JIT else function

@@ -4,6 +4,8 @@ A margin domain is an isolated position, or an account with all its cross positi
 changes a domain's health marks it touched, so that it is examined at the end of the unit of work.
 """
 
+import numpy as np
+
 from engine.constants import EventKind, Flag, SystemAccount
 from engine.core.events import emit
 from engine.core.kernel import inlined, kernel
@@ -25,24 +27,24 @@ def is_system(account_row):
 def domain_key(s, position_row):
     """Key of the domain of a position: sorts by account row, cross first, market, leg."""
     position = positions(s)[position_row]
-    key = position["account_row"] << DOMAIN_BITS
+    key = np.int64(position["account_row"]) << DOMAIN_BITS
     if position["isolated"] != 0:
         key += ((position["market_id"] << 2) | position["position_side"]) + 1
     return key
 
 
-@inlined
+@kernel
 def touch_account(s, account_row):
     """The account's cross domain is to be examined."""
     account = accounts(s)[account_row]
     if account["touched"] == 0 and not is_system(account_row):
         account["touched"] = 1
         words = header(s)
-        touched(s)[words[H.TOUCHED_COUNT]] = account_row << DOMAIN_BITS
+        touched(s)[words[H.TOUCHED_COUNT]] = np.int64(account_row) << DOMAIN_BITS
         words[H.TOUCHED_COUNT] += 1
 
 
-@inlined
+@kernel
 def touch_position(s, position_row):
     """The domain of a position is to be examined."""
     position = positions(s)[position_row]
@@ -55,7 +57,7 @@ def touch_position(s, position_row):
         words[H.TOUCHED_COUNT] += 1
 
 
-@inlined
+@kernel
 def credit_wallet(s, account_row, amount):
     """Book money to a wallet."""
     account = accounts(s)[account_row]
@@ -64,7 +66,7 @@ def credit_wallet(s, account_row, amount):
     touch_account(s, account_row)
 
 
-@inlined
+@kernel
 def credit_position(s, position_row, amount):
     """Book money to the row of a position's domain: its margin, or its account's wallet."""
     position = positions(s)[position_row]
@@ -75,7 +77,7 @@ def credit_position(s, position_row, amount):
         credit_wallet(s, position["account_row"], amount)
 
 
-@inlined
+@kernel
 def credit_domain(s, account_row, position_row, amount):
     """Book money to a domain: an isolated position, or with row 0 a wallet."""
     if position_row != 0:
@@ -188,7 +190,7 @@ def cross_health(s, account_row):
     return equity, maintenance, size, legs
 
 
-@inlined
+@kernel
 def domain_health(s, account_row, position_row):
     """(equity, maintenance margin, notional, open legs) of a domain."""
     if position_row == 0:
@@ -213,7 +215,7 @@ def domain_of(s, position_row):
     return position_row if positions(s)[position_row]["isolated"] != 0 else 0
 
 
-@inlined
+@kernel
 def position_requirement(market, position, buy_lots, sell_lots):
     """Implements R38 for one leg, with these sums of resting orders."""
     lots = worst_lots(position["lots"], buy_lots, sell_lots)
@@ -239,7 +241,7 @@ def requirement(s, account_row):
     return total
 
 
-@inlined
+@kernel
 def spendable(s, account_row):
     """Implements R46."""
     wallet = accounts(s)[account_row]["wallet_quote"]

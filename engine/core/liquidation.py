@@ -21,7 +21,7 @@ from engine.constants import (
 from engine.core.arithmetic import mul_div
 from engine.core.deleveraging import deleverage
 from engine.core.events import emit
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import NOTHING, kernel, part
 from engine.core.ledger import (
     FUND,
     cross_health,
@@ -49,7 +49,7 @@ from engine.core.state import H, accounts, header, markets, positions, tiers
 NET = PositionSide.NET.value
 
 
-@inlined
+@kernel
 def largest_position(s, account_row, domain_row):
     """Implements R77: 0 when the domain is flat."""
     if domain_row != 0:
@@ -65,7 +65,7 @@ def largest_position(s, account_row, domain_row):
     return best
 
 
-@kernel
+@part(NOTHING)
 def place_liquidation_order(s, account_row, domain_row, position_row):
     """Implements R78 and R79."""
     words = header(s)
@@ -116,7 +116,7 @@ def place_liquidation_order(s, account_row, domain_row, position_row):
         to_fund(s, EventKind.LIQUIDATION_FEE, account_row, domain_row, charge)
 
 
-@inlined
+@kernel
 def hand_to_fund(s, position_row, price, cause):
     """The insurance fund becomes the owner of a whole position, at a price."""
     position = positions(s)[position_row]
@@ -124,7 +124,7 @@ def hand_to_fund(s, position_row, price, cause):
     trade_off_book(s, position_row, fund_row, -position["lots"], price, cause)
 
 
-@kernel
+@part(NOTHING)
 def take_over(s, position_row, price):
     """Implements R81."""
     words = header(s)
@@ -201,6 +201,9 @@ def work_off(s, account_row, domain_row):
             return LiquidationEnd.RESTORED.value if legs > 0 else end
         if positions(s)[position_row]["lots"] != 0:
             end = absorb(s, account_row, domain_row, position_row)
+            equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
+            if equity >= maintenance and legs > 0:
+                return LiquidationEnd.RESTORED.value
         position_row = largest_position(s, account_row, domain_row)
     return end
 
@@ -224,7 +227,7 @@ def settle_balance(s, account_row, domain_row):
             to_fund(s, EventKind.BAD_DEBT, account_row, domain_row, balance + paid)
 
 
-@kernel
+@part(NOTHING)
 def liquidate(s, account_row, domain_row):
     """Implements R75: one queued domain, checked again first."""
     words = header(s)

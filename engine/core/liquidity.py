@@ -3,6 +3,8 @@
 Implements R50 and R54-R58.
 """
 
+import numpy as np
+
 from engine.constants import (
     MAKER_ID_MARKET_SHIFT,
     PPM,
@@ -16,7 +18,7 @@ from engine.constants import (
 from engine.core.arithmetic import divide_up, mul_div, mul_div_up
 from engine.core.book import best_tick, find_order, first_order, next_order, shrink
 from engine.core.events import emit
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import NOTHING, inlined, kernel, part
 from engine.core.margin import decayed
 from engine.core.orders import MAKER_ROW, cancel, emit_depth, match, rest
 from engine.core.prices import sample_basis, touch_mark
@@ -25,7 +27,7 @@ from engine.core.state import H, curves, header, markets, orders
 
 @inlined
 def quote_id(market_id, price):
-    return -((market_id << MAKER_ID_MARKET_SHIFT) | price)
+    return -((np.int64(market_id) << MAKER_ID_MARKET_SHIFT) | price)
 
 
 @kernel
@@ -41,7 +43,7 @@ def place_quote(s, market_id, side, price, lots):
         rest(s, MAKER_ROW, order_id, market_id, side, net, price, left, 0, oldest)
 
 
-@kernel
+@part(NOTHING)
 def set_depth(s, market_id, side, price, lots):
     """Implements R55."""
     row = find_order(s, quote_id(market_id, price))
@@ -58,7 +60,7 @@ def set_depth(s, market_id, side, price, lots):
         place_quote(s, market_id, side, price, lots)
 
 
-@kernel
+@part(NOTHING)
 def clear_depth(s, market_id):
     """Implements R56: bids best first, then asks best first."""
     market = markets(s)[market_id]
@@ -107,7 +109,7 @@ def quote_price(market, side, offset_ppm, previous):
     return price if price <= market["price_max"] else 0
 
 
-@kernel
+@part(NOTHING)
 def requote(s, market_id):
     """Implements R57."""
     market = markets(s)[market_id]
@@ -136,7 +138,7 @@ def requote(s, market_id):
                 place_quote(s, market_id, side, price, lots)
 
 
-@kernel
+@part(NOTHING)
 def set_index(s, market_id, price):
     """Implements R50."""
     market = markets(s)[market_id]

@@ -46,7 +46,7 @@ def tier_row(s, market, notional_quote):
     return row
 
 
-@inlined
+@kernel
 def maintenance_margin(s, market, notional_quote):
     """Implements R31."""
     tier = tiers(s)[tier_row(s, market, notional_quote)]
@@ -118,7 +118,7 @@ def bankruptcy_price(market, lots, mark, equity_quote):
     return min(max(price, lowest), highest)
 
 
-@inlined
+@kernel
 def bounded_price(size, face_quote, target, highest):
     """size * face / target and its remainder; (highest, 0) if it is not below highest."""
     if mul_div_bounded(size, face_quote, target, highest) >= highest:
@@ -150,7 +150,7 @@ def shortage_lots(market, lots, notional_quote, rate_ppm, shortage_quote):
     return min(size, mul_div_up(needed_quote, size, notional_quote))
 
 
-@inlined
+@kernel
 def funding_amount(market, lots, price, rate_ppb):
     """Implements R60."""
     owed = notional(market, lots, price)
@@ -160,7 +160,7 @@ def funding_amount(market, lots, price, rate_ppb):
     return mul_div(owed, abs(rate_ppb), PPB)
 
 
-@inlined
+@kernel
 def decayed(deficit_lots, elapsed_ns, half_life_ns):
     """Implements R54."""
     if half_life_ns == 0:
@@ -172,7 +172,7 @@ def decayed(deficit_lots, elapsed_ns, half_life_ns):
     return left - mul_div(left, elapsed_ns - halvings * half_life_ns, 2 * half_life_ns)
 
 
-@inlined
+@kernel
 def premium_price(index, rate_ppb, time_left_ns, interval_ns):
     """Implements R51: price 1."""
     size = abs(rate_ppb)

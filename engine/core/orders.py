@@ -31,7 +31,7 @@ from engine.core.book import (
     unregister,
 )
 from engine.core.events import emit
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import INTS_3, NOTHING, inlined, kernel, part
 from engine.core.ledger import is_system
 from engine.core.margin import notional
 from engine.core.position import (
@@ -70,7 +70,7 @@ def count_lots(s, row, lots):
         position["sell_lots"] += lots
 
 
-@inlined
+@kernel
 def emit_order(s, row, kind, lots, reason):
     """An event about an order in a row; a market maker's level is announced by DEPTH_SET."""
     order = orders(s)[row]
@@ -102,7 +102,7 @@ def emit_depth(s, market_id, side, price, lots, kind):
     emit(s, EventKind.DEPTH_SET, 0, 0, 0, price, held, 0, 0, market_id, 0, side, 0, 0)
 
 
-@inlined
+@kernel
 def link_account(s, row):
     """Implements R13: orders are numbered as they enter and kept oldest first."""
     words = header(s)
@@ -132,7 +132,7 @@ def is_curve_quote(s, order):
     return markets(s)[order["market_id"]]["curve_row"] != 0
 
 
-@inlined
+@kernel
 def unlink_account(s, row):
     table = orders(s)
     order = table[row]
@@ -166,14 +166,14 @@ def forget(s, row):
     free_order_row(s, row)
 
 
-@kernel
+@part(NOTHING)
 def cancel(s, row, reason):
     """Implements R14."""
     emit_order(s, row, EventKind.CANCELLED, orders(s)[row]["lots"], reason)
     forget(s, row)
 
 
-@kernel
+@part(NOTHING)
 def cancel_all(s, account_row, market_id, reason):
     """Implements R15: oldest first, in one market or with 0 in all."""
     row = accounts(s)[account_row]["order_head"]
@@ -184,7 +184,7 @@ def cancel_all(s, account_row, market_id, reason):
         row = following
 
 
-@inlined
+@kernel
 def reducible_lots(s, position_row, side):
     """Lots an order of this side could close."""
     if position_row == 0:
@@ -215,7 +215,7 @@ def trim_reduce_only(s, position_row):
         row = previous
 
 
-@inlined
+@kernel
 def after_fill(s, position_row, price, fill, liquidating):
     """Implements R26 and R28, for one side of a fill."""
     position = positions(s)[position_row]
@@ -225,7 +225,7 @@ def after_fill(s, position_row, price, fill, liquidating):
         trim_reduce_only(s, position_row)
 
 
-@kernel
+@part(NOTHING)
 def trade_off_book(s, taker_row, maker_row, lots, price, cause):
     """Implements R29: a fill between two positions at a price, without orders or fees; the
     first side is in liquidation or being seeded, so no margin follows it."""
@@ -237,7 +237,7 @@ def trade_off_book(s, taker_row, maker_row, lots, price, cause):
     after_fill(s, maker_row, price, second, False)
 
 
-@kernel
+@part(INTS_3)
 def match(
     s,
     account_row,
@@ -321,7 +321,7 @@ def trade_with(
     return notional(market, fill, price)
 
 
-@kernel
+@part(NOTHING)
 def rest(
     s,
     account_row,
@@ -356,7 +356,7 @@ def rest(
     emit_order(s, row, EventKind.RESTED, lots, 0)
 
 
-@kernel
+@part(NOTHING)
 def place(
     s,
     account_row,

@@ -5,7 +5,7 @@ and entry_quote.
 from engine.constants import EventKind, Flag, Side, SystemAccount
 from engine.core.arithmetic import mul_div, mul_div_up
 from engine.core.events import emit
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import kernel
 from engine.core.ledger import (
     BALANCE_MAX,
     credit_position,
@@ -19,7 +19,7 @@ from engine.core.margin import initial_margin, notional, released_entry, value
 from engine.core.state import H, accounts, header, markets, positions
 
 
-@inlined
+@kernel
 def find_position(s, account_row, market_id, position_side):
     """Row of a leg, 0 if the account has none there."""
     table = positions(s)
@@ -66,7 +66,7 @@ def make_position(s, account_row, market_id, position_side):
     return row
 
 
-@inlined
+@kernel
 def get_position(s, account_row, market_id, position_side):
     """Row of a leg, made if it is new."""
     row = find_position(s, account_row, market_id, position_side)

@@ -17,7 +17,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from engine.core.kernel import JIT, inlined
+from engine.core.kernel import FIRST_PART_WORD, JIT, PART_WORDS, inlined
 
 
 class H(IntEnum):
@@ -117,8 +117,8 @@ class H(IntEnum):
 
 
 MAGIC = 0x4352415348
-HEADER_WORDS = 128
-assert H.WORDS_OF_HEADER <= HEADER_WORDS
+HEADER_WORDS = FIRST_PART_WORD + PART_WORDS
+assert H.WORDS_OF_HEADER <= FIRST_PART_WORD
 
 # One account. 64 bytes.
 ACCOUNT = np.dtype(

@@ -34,7 +34,7 @@ from engine.core.admission import (
 from engine.core.book import find_order, new_order_row, register, shrink
 from engine.core.events import emit
 from engine.core.funding import settle_funding
-from engine.core.kernel import entry, inlined, kernel
+from engine.core.kernel import INT, NOTHING, entry, inlined, kernel, part
 from engine.core.liquidation import liquidate
 from engine.core.liquidity import clear_depth, set_depth, set_index
 from engine.core.orders import (
@@ -77,15 +77,23 @@ from engine.core.triggers import (
 from engine.rows import COMMAND
 
 COMMAND_ROW = COMMAND
+COMMAND_BYTES = COMMAND.itemsize
 ROW_MASK = (1 << ROW_BITS) - 1
+
+
+@inlined
+def command_of(command_at):
+    """The COMMAND row at an address."""
+    return view_at(command_at, 1, COMMAND_ROW)[0]
 
 
 # -- orders -----------------------------------------------------------------------------------
 
 
-@kernel
-def new_order(s, command):
+@part(INT)
+def new_order(s, command_at):
     """Implements R04."""
+    command = command_of(command_at)
     market_id = command["market_id"]
     if not known_market(s, market_id):
         return Reject.UNKNOWN_MARKET.value
@@ -121,7 +129,7 @@ def new_order(s, command):
     )
 
 
-@kernel
+@part(INT)
 def admit(
     s,
     account_row,
@@ -208,7 +216,7 @@ def emit_stop(s, row, kind):
     )
 
 
-@kernel
+@part(NOTHING)
 def fire_stop(s, row):
     """Implements R44."""
     emit_stop(s, row, EventKind.STOP_TRIGGERED)
@@ -286,9 +294,10 @@ def cancel_orders(s, command):
     return reject
 
 
-@kernel
-def amend(s, command):
+@part(INT)
+def amend(s, command_at):
     """Implements R14."""
+    command = command_of(command_at)
     reject = check_owner(s, command)
     if reject != OK:
         return reject
@@ -488,15 +497,16 @@ def work_unit(s):
 
 
 @kernel
-def apply(s, command):
+def apply(s, command_at):
     """The switch. Returns 0 or a Reject."""
+    command = command_of(command_at)
     kind = command["kind"]
     if kind == CommandKind.NEW_ORDER:
-        return new_order(s, command)
+        return new_order(s, command_at)
     if kind == CommandKind.CANCEL:
         return cancel_order(s, command)
     if kind == CommandKind.AMEND:
-        return amend(s, command)
+        return amend(s, command_at)
     if kind >= CommandKind.INDEX and kind <= CommandKind.TRADE:
         return take_price(s, command)
     if kind == CommandKind.DEPTH:
@@ -507,11 +517,13 @@ def apply(s, command):
         return cancel_orders(s, command)
     if kind == CommandKind.FUNDING:
         return take_funding(s, command)
-    return apply_to_account(s, command)
+    return apply_to_account(s, command_at)
 
 
-@kernel
-def apply_to_account(s, command):
+@part(INT)
+def apply_to_account(s, command_at):
+    """Commands about accounts; the command by its address."""
+    command = command_of(command_at)
     kind = command["kind"]
     if kind == CommandKind.OPEN_ACCOUNT:
         return account_commands.open_account(s, command)
@@ -544,15 +556,16 @@ def check_time(s, command):
 
 
 @inlined
-def begin(s, command):
+def begin(s, command_at):
     """Implements R02: admit, validate, apply; returns whether the command was accepted."""
+    command = command_of(command_at)
     words = header(s)
     words[H.SEQ] += 1
     before_ns = words[H.NOW_NS]
     reject = check_time(s, command)
     if reject == OK:
         words[H.NOW_NS] = command["time_ns"]
-        reject = apply(s, command)
+        reject = apply(s, command_at)
     if reject == OK:
         return True
     words[H.NOW_NS] = before_ns
@@ -582,12 +595,11 @@ def run(s, commands_at, count, start, unit_room):
     `s` and `commands_at` are addresses; `unit_room` is EVENTS_PER_UNIT_MAX. Returns the index of
     the first command not finished: call again with it after draining the events."""
     words = header(s)
-    batch = view_at(commands_at, count, COMMAND_ROW)
     for index in range(start, count):
         if words[H.PENDING] == 0:
             if words[H.EVENTS_ROWS] - words[H.EVENTS_COUNT] < unit_room:
                 return index
-            if not begin(s, batch[index]):
+            if not begin(s, commands_at + index * COMMAND_BYTES):
                 continue
             end_unit(s)
             words[H.PENDING] = 1

@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.constants import (
     BASIS_SAMPLES_MAX,
+    FIRST_USER_ID,
     Absorber,
     AdlScore,
     MarkSource,
@@ -16,7 +17,6 @@ from engine.constants import (
     TierMode,
 )
 from engine.core import state
-from engine.core.slots import insert_row
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
 from engine.venue import Capacities, DepthCurve, MarketNumbers, VenueProfile, market_numbers
 
@@ -73,7 +73,7 @@ def table_rows(
         "BUCKETS": 1 + sum(sum(size[1:]) for size in sizes),
         "WORDS": 1 + sum(sum(bitmap_words(bits)) for size in sizes for bits in size),
         "LADDERS": LADDERS_PER_MARKET * (1 + len(markets)),
-        "ACCOUNT_SLOTS": power_of_two(2 * accounts),
+        "ACCOUNT_SLOTS": power_of_two(2 * max(accounts, FIRST_USER_ID)),
         "ORDER_SLOTS": power_of_two(2 * orders),
         "TOUCHED": accounts + positions,
         "BREACHED": accounts + positions,
@@ -177,7 +177,7 @@ def allocate(
     slots = block.table("ACCOUNT_SLOTS")
     for row in SystemAccount:
         accounts[row]["account_id"] = row
-        insert_row(slots, int(row), int(row))
+        slots[row] = (row, row)  # a small identifier's home slot is itself
     words[H.ACCOUNTS_COUNT] = len(SystemAccount)
     cursor = {"TIERS": 1, "LEVELS": 1, "BUCKETS": 1, "WORDS": 1, "CURVES": 1, "BASIS": 1}
     for market_id, market in enumerate(numbers, start=1):

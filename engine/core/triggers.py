@@ -8,7 +8,7 @@ scan. Stops hang on ladders of their own (R42, R43).
 
 from engine.constants import PPM, Payoff, Side, TierMode
 from engine.core.arithmetic import divide_up, mul_div
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import NOTHING, inlined, kernel, part
 from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
 from engine.core.ledger import (
     DOMAIN_BITS,
@@ -56,7 +56,7 @@ def bucket_of(market, price):
     return (price >> market["bucket_shift"]) + 1
 
 
-@inlined
+@kernel
 def unlink_node(s, position_row, direction):
     """Take a leg's node off its ladder, if it is on one."""
     table = nodes(s)
@@ -78,7 +78,7 @@ def unlink_node(s, position_row, direction):
     table[row] = table[0]
 
 
-@inlined
+@kernel
 def link_node(s, position_row, direction, price):
     """Hang a leg's node at a price, 0 for nowhere; nothing moves if it is there already."""
     table = nodes(s)
@@ -102,7 +102,7 @@ def link_node(s, position_row, direction, price):
     buckets(s)[slot] = row
 
 
-@kernel
+@part(NOTHING)
 def fire_nodes(s, market_id):
     """A new mark: whoever it has met is to be examined."""
     market = markets(s)[market_id]
@@ -120,7 +120,7 @@ def fire_nodes(s, market_id):
         bucket = first_from(s, ladder, bucket + 1)
 
 
-@inlined
+@kernel
 def fire_bucket(s, slot, mark, direction):
     table = nodes(s)
     row = buckets(s)[slot]
@@ -136,7 +136,7 @@ def fire_bucket(s, slot, mark, direction):
 # -- bands ------------------------------------------------------------------------------------
 
 
-@inlined
+@kernel
 def price_at_notional(market, size, quote, round_up):
     """Price at which a position of this size has this notional, 0 if beyond the price range."""
     if quote <= 0:
@@ -203,7 +203,7 @@ def place_band(s, position_row, slack_quote):
     link_node(s, position_row, DOWN if against == UP else UP, price)
 
 
-@inlined
+@kernel
 def place_leg(s, row, slack_quote, size_quote):
     """Band of one leg of a domain: its share of the slack by notional; none when it is flat."""
     if positions(s)[row]["lots"] == 0:
@@ -229,7 +229,7 @@ def place_bands(s, account_row, position_row, slack_quote, size_quote):
 # -- domains ----------------------------------------------------------------------------------
 
 
-@inlined
+@kernel
 def position_of_key(s, key):
     """Position row of a domain key, 0 for a cross account."""
     low = key & LOW_MASK
@@ -253,7 +253,7 @@ def set_queued(s, account_row, position_row, queued):
         accounts(s)[account_row]["queued"] = queued
 
 
-@kernel
+@part(NOTHING)
 def examine_touched(s):
     """Implements R74: breached domains join the queue in order; healthy ones get new bands."""
     words = header(s)
@@ -286,7 +286,7 @@ def examine_touched(s):
     words[H.BREACHED_COUNT] = 0
 
 
-@kernel
+@part(NOTHING)
 def scan_for_breaches(s):
     """The oracle of the index: every breached domain must be in the queue."""
     words = header(s)
@@ -313,7 +313,7 @@ def stop_ladder(market_id, trigger_kind, side):
     return ladder_row(market_id, kind + 1 if side == Side.BUY else kind)
 
 
-@inlined
+@kernel
 def link_stop(s, row):
     """Hang a stop at its trigger price."""
     table = orders(s)
@@ -378,7 +378,7 @@ def collect_stops(s, market_id, trigger_kind, price, count):
     return count
 
 
-@inlined
+@kernel
 def collect_bucket(s, ladder, bucket, price, side, count):
     table = orders(s)
     row = buckets(s)[ladders(s)[ladder]["bucket_row"] + bucket]
@@ -394,7 +394,7 @@ def collect_bucket(s, ladder, bucket, price, side, count):
     return count
 
 
-@kernel
+@part(NOTHING)
 def queue_stops(s):
     """Implements R43: stops that the prices of this unit have reached join the queue by age."""
     words = header(s)

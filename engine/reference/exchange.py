@@ -6,35 +6,30 @@ are those of `engine.Exchange`.
 """
 
 from collections.abc import Callable, Iterable
-from types import SimpleNamespace
 
 from engine.constants import (
-    ACCOUNT_ID_MAX,
-    FIRST_USER_ID,
     LOTS_MAX,
-    MONEY_MAX,
     TIME_MAX_NS,
     CancelReason,
-    Cause,
     CommandKind,
     EventKind,
     Flag,
-    PositionSide,
     Reject,
     Side,
-    SystemAccount,
 )
-from engine.reference import margin, orders, prices, waterfall
+from engine.reference import accounts, admission, orders, prices, stops, waterfall
 from engine.reference.book import Order
-from engine.reference.ledger import Account, Position, World
+from engine.reference.ledger import (
+    Command,
+    World,
+)
 from engine.venue import Capacities, DepthCurve, VenueProfile
 
 COMMAND_FIELDS = (
-    "time_ns account_id order_id price trigger_price lots amount market_id kind flags side "
-    "order_type time_in_force position_side self_trade trigger_kind reserved"
-).split()
-
-Command = SimpleNamespace
+    *("time_ns", "account_id", "order_id", "price", "trigger_price", "lots", "amount"),
+    *("market_id", "kind", "flags", "side", "order_type", "time_in_force", "position_side"),
+    *("self_trade", "trigger_kind", "reserved"),
+)
 
 
 class ReferenceExchange:
@@ -111,274 +106,27 @@ def settle(world: World) -> None:
         if world.liquidation_queue:
             waterfall.liquidate(world, world.liquidation_queue.pop(0))
         else:
-            orders.fire_stop(world, world.stop_queue[0])
+            stops.fire_stop(world, world.stop_queue[0])
         end_unit(world)
 
 
 def end_unit(world: World) -> None:
     prices.update_marks(world)
     waterfall.detect(world)
-    orders.detect_stops(world)
-
-
-# -- accounts ---------------------------------------------------------------------------------
-
-
-def find_account(world: World, command: Command) -> tuple[Account | None, Reject | None]:
-    row = world.row_of_id.get(command.account_id)
-    if row is None:
-        return None, Reject.UNKNOWN_ACCOUNT
-    return world.accounts[row], None
-
-
-def find_user(world: World, command: Command) -> tuple[Account | None, Reject | None]:
-    account, reject = find_account(world, command)
-    if account is not None and world.is_system(account):
-        return None, Reject.ACCOUNT_IS_SYSTEM
-    return account, reject
-
-
-def open_account(world: World, command: Command) -> Reject | None:
-    if not 1 <= command.account_id <= ACCOUNT_ID_MAX:
-        return Reject.ACCOUNT_ID_OUT_OF_RANGE
-    if command.account_id in world.row_of_id:
-        return Reject.ACCOUNT_EXISTS
-    if command.account_id < FIRST_USER_ID:
-        return Reject.ACCOUNT_ID_OUT_OF_RANGE
-    if command.flags & ~Flag.HEDGE:
-        return Reject.INVALID_FLAGS
-    users = len(world.accounts) - len(world.system_rows())
-    if users >= world.capacities.accounts_max:
-        return Reject.ACCOUNTS_FULL
-    row = len(world.accounts) + 1
-    account = Account(row, command.account_id, hedge=bool(command.flags & Flag.HEDGE))
-    world.accounts[row] = account
-    world.row_of_id[command.account_id] = row
-    world.emit(EventKind.ACCOUNT_OPENED, account, flags=command.flags)
-    return None
-
-
-def deposit(world: World, command: Command) -> Reject | None:
-    """R45. Deposits, also into system accounts (the insurance fund); bounded in sum."""
-    account, reject = find_account(world, command)
-    if reject is not None:
-        return reject
-    if not 1 <= command.amount <= MONEY_MAX:
-        return Reject.AMOUNT_OUT_OF_RANGE
-    if world.deposits_quote + command.amount > MONEY_MAX:
-        return Reject.MONEY_BOUND
-    world.deposits_quote += command.amount
-    account.wallet_quote += command.amount
-    world.emit(EventKind.DEPOSITED, account, amount=command.amount)
-    return None
-
-
-def spendable(world: World, account: Account) -> int:
-    """R46. What may leave a wallet: its balance, and no more than is free; a system account's
-    whole balance."""
-    if world.is_system(account):
-        return account.wallet_quote
-    return min(account.wallet_quote, world.free(account))
-
-
-def withdraw(world: World, command: Command) -> Reject | None:
-    account, reject = find_account(world, command)
-    if reject is not None:
-        return reject
-    if not 1 <= command.amount <= MONEY_MAX:
-        return Reject.AMOUNT_OUT_OF_RANGE
-    if command.amount > spendable(world, account):
-        return Reject.INSUFFICIENT_BALANCE
-    world.withdrawals_quote += command.amount
-    account.wallet_quote -= command.amount
-    world.emit(EventKind.WITHDRAWN, account, amount=command.amount)
-    return None
-
-
-def find_leg(world: World, command: Command) -> tuple[Account | None, Reject | None]:
-    """Market, user account and a position side that fits the account's mode."""
-    if command.market_id not in world.markets:
-        return None, Reject.UNKNOWN_MARKET
-    account, reject = find_user(world, command)
-    if reject is None and not orders.side_fits(account, command.position_side):
-        return None, Reject.POSITION_SIDE_MISMATCH
-    return account, reject
-
-
-def is_full(world: World, account: Account, legs: list[tuple[int, int]]) -> bool:
-    """R24. Whether making these legs would pass the capacity for positions."""
-    missing = sum(leg not in account.positions for leg in legs)
-    return world.user_positions_count + missing > world.capacities.positions_max
-
-
-def set_leverage(world: World, command: Command) -> Reject | None:
-    """R47. A leg's leverage; its present size and the account's equity must allow it."""
-    account, reject = find_leg(world, command)
-    if reject is not None:
-        return reject
-    market = world.markets[command.market_id]
-    if not 1 <= command.amount <= market.numbers.tier_leverage_max[0]:
-        return Reject.LEVERAGE_OUT_OF_RANGE
-    leg = (command.market_id, command.position_side)
-    if is_full(world, account, [leg]):
-        return Reject.POSITIONS_FULL
-    position = world.find_position(account, *leg)
-    if position is not None:
-        reject = check_leverage(world, account, position, command.amount)
-        if reject is not None:
-            return reject
-    world.position(account, *leg).leverage = command.amount
-    world.emit(
-        EventKind.LEVERAGE_SET,
-        account,
-        market_id=command.market_id,
-        position_side=command.position_side,
-        amount=command.amount,
-    )
-    return None
-
-
-def check_leverage(
-    world: World, account: Account, position: Position, leverage: int
-) -> Reject | None:
-    market = world.markets[position.market_id]
-    lots = margin.worst_lots(position.lots, position.buy_lots, position.sell_lots)
-    if lots == 0:
-        return None
-    worst = margin.notional(market.numbers, lots, market.mark_price)
-    if worst > margin.notional_limit(market.numbers, leverage):
-        return Reject.POSITION_LIMIT
-    before, previous = world.requirement(account), position.leverage
-    position.leverage = leverage
-    after = world.requirement(account)
-    position.leverage = previous
-    if after > before and world.equity((account.row, 0, 0)) < after:
-        return Reject.INSUFFICIENT_MARGIN
-    return None
-
-
-def set_margin_mode(world: World, command: Command) -> Reject | None:
-    """R48. Cross or isolated, for every leg of a market; only while it has no lots or orders."""
-    if command.market_id not in world.markets:
-        return Reject.UNKNOWN_MARKET
-    account, reject = find_user(world, command)
-    if reject is not None:
-        return reject
-    if command.flags & ~Flag.ISOLATED:
-        return Reject.INVALID_FLAGS
-    sides = (PositionSide.LONG, PositionSide.SHORT) if account.hedge else (PositionSide.NET,)
-    legs = [(command.market_id, int(side)) for side in sides]
-    if is_full(world, account, legs):
-        return Reject.POSITIONS_FULL
-    for leg in legs:
-        position = account.positions.get(leg)
-        if position is not None and (position.lots or position.margin_quote):
-            return Reject.POSITION_OR_ORDERS_OPEN
-    if any(order.market_id == command.market_id for order in account.orders.values()):
-        return Reject.POSITION_OR_ORDERS_OPEN
-    for leg in legs:
-        world.position(account, *leg).isolated = bool(command.flags & Flag.ISOLATED)
-    world.emit(
-        EventKind.MARGIN_MODE_SET,
-        account,
-        market_id=command.market_id,
-        flags=command.flags,
-    )
-    return None
-
-
-def set_position_mode(world: World, command: Command) -> Reject | None:
-    """R49. One-way or hedge; only while the account has no position and no order."""
-    account, reject = find_user(world, command)
-    if reject is not None:
-        return reject
-    if command.flags & ~Flag.HEDGE:
-        return Reject.INVALID_FLAGS
-    busy = any(p.lots or p.margin_quote for p in account.positions.values())
-    if busy or account.orders:
-        return Reject.POSITION_OR_ORDERS_OPEN
-    account.hedge = bool(command.flags & Flag.HEDGE)
-    world.emit(EventKind.POSITION_MODE_SET, account, flags=command.flags)
-    return None
-
-
-def move_margin(world: World, command: Command) -> Reject | None:
-    """R27. Into an isolated position as far as is free; out of it down to its initial margin."""
-    account, reject = find_leg(world, command)
-    if reject is not None:
-        return reject
-    if not 1 <= abs(command.amount) <= MONEY_MAX:
-        return Reject.AMOUNT_OUT_OF_RANGE
-    position = world.find_position(account, command.market_id, command.position_side)
-    if position is None or not position.isolated or position.lots == 0:
-        return Reject.NOT_ISOLATED
-    if command.amount > 0 and command.amount > spendable(world, account):
-        return Reject.INSUFFICIENT_BALANCE
-    if command.amount < 0:
-        needed = margin.initial_margin(world.position_notional(position), position.leverage)
-        equity = world.equity(world.domain_of(position))
-        if equity + command.amount < needed or position.margin_quote + command.amount < 0:
-            return Reject.INSUFFICIENT_BALANCE
-    world.move_margin(account, position, command.amount)
-    return None
-
-
-def seed_position(world: World, command: Command) -> Reject | None:
-    """R89. A position that exists from the start: a fill against CLEARING at the entry price."""
-    account, reject = find_leg(world, command)
-    if reject is not None:
-        return reject
-    market = world.markets[command.market_id]
-    numbers = market.numbers
-    isolated = bool(command.flags & Flag.ISOLATED)
-    if command.flags & ~Flag.ISOLATED:
-        return Reject.INVALID_FLAGS
-    wrong_leg = command.position_side != PositionSide.NET and orders.leg_is_closing(
-        command.position_side, Side.BUY if command.lots > 0 else Side.SELL
-    )
-    if command.lots == 0 or abs(command.lots) > LOTS_MAX or wrong_leg:
-        return Reject.LOTS_OUT_OF_RANGE
-    if not numbers.price_min <= command.price <= numbers.price_max:
-        return Reject.PRICE_OUT_OF_RANGE
-    if not 0 <= command.amount <= MONEY_MAX or (command.amount and not isolated):
-        return Reject.AMOUNT_OUT_OF_RANGE
-    if market.mark_price == 0:
-        return Reject.NO_MARK_PRICE
-    leg = (command.market_id, command.position_side)
-    position = account.positions.get(leg)
-    if position is not None and (position.lots or position.margin_quote):
-        return Reject.POSITION_OR_ORDERS_OPEN
-    if any(order.market_id == command.market_id for order in account.orders.values()):
-        return Reject.POSITION_OR_ORDERS_OPEN
-    if is_full(world, account, [leg]):
-        return Reject.POSITIONS_FULL
-    if market.open_interest_lots + abs(command.lots) > numbers.open_interest_lots_max:
-        return Reject.OPEN_INTEREST_BOUND
-    if command.amount > spendable(world, account):
-        return Reject.INSUFFICIENT_BALANCE
-    position = world.position(account, *leg)
-    position.isolated = isolated
-    world.move_margin(account, position, command.amount)
-    clearing = world.accounts[SystemAccount.CLEARING]
-    clearing_position = world.position(clearing, command.market_id, 0)
-    # `trade` moves no margin on its first side: the seeded margin is exactly what was asked
-    world.trade(
-        account, position, clearing, clearing_position, command.lots, command.price, Cause.SEED
-    )
-    return None
+    stops.detect_stops(world)
 
 
 # -- orders -----------------------------------------------------------------------------------
 
 
 def new_order(world: World, command: Command) -> Reject | None:
-    """R04. Shape, room, then a stop's or an order's own checks; past them it must succeed."""
+    """Part of R04: shape, room, then a stop's or an order's own checks; past them it succeeds."""
     if command.market_id not in world.markets:
         return Reject.UNKNOWN_MARKET
-    account, reject = find_user(world, command)
+    account, reject = accounts.find_user(world, command)
     if reject is not None:
         return reject
-    reject = orders.check_shape(world, account, command)
+    reject = admission.check_shape(world, account, command)
     if reject is not None:
         return reject
     order = Order(
@@ -391,29 +139,29 @@ def new_order(world: World, command: Command) -> Reject | None:
         time_in_force=command.time_in_force,
         price=command.price,
         lots=command.lots,
-        flags=orders.closing_flags(command),
+        flags=admission.closing_flags(command),
         self_trade=command.self_trade,
         trigger_price=command.trigger_price,
         trigger_kind=command.trigger_kind,
         seq=0,
     )
-    reject = orders.check_room(world, order)
+    reject = admission.check_room(world, order)
     if reject is not None:
         return reject
     if orders.is_stop(order):
-        reject = orders.check_stop(world, order)
+        reject = stops.check_stop(world, order)
         if reject is None:
             orders.enter(world, order)
             world.emit_order(EventKind.STOP_PLACED, order, order.lots, amount=order.trigger_price)
         return reject
-    reject = orders.check_risk(world, order)
+    reject = admission.check_risk(world, order)
     if reject is None:
         orders.place(world, order)
     return reject
 
 
 def find_order(world: World, command: Command) -> tuple[Order | None, Reject | None]:
-    account, reject = find_user(world, command)
+    account, reject = accounts.find_user(world, command)
     if reject is not None:
         return None, reject
     order = world.orders.get(command.order_id)
@@ -434,7 +182,7 @@ def cancel_order(world: World, command: Command) -> Reject | None:
 def cancel_all(world: World, command: Command) -> Reject | None:
     if command.market_id != 0 and command.market_id not in world.markets:
         return Reject.UNKNOWN_MARKET
-    account, reject = find_user(world, command)
+    account, reject = accounts.find_user(world, command)
     if reject is None:
         orders.cancel_all(world, account, command.market_id, CancelReason.USER)
     return reject
@@ -462,7 +210,7 @@ def amend(world: World, command: Command) -> Reject | None:
         return None
     amended = Order(**{**vars(order), "price": command.price, "lots": command.lots})
     orders.count_lots(world, order, -order.lots)
-    reject = orders.check_risk(world, amended)
+    reject = admission.check_risk(world, amended)
     orders.count_lots(world, order, order.lots)
     if reject is not None:
         return reject
@@ -499,7 +247,7 @@ def mark(world: World, command: Command) -> Reject | None:
 
 
 def trade(world: World, command: Command) -> Reject | None:
-    """R56. A recorded trade moves the last price; it does not touch our book."""
+    """R63. A recorded trade moves the last price; it does not touch our book."""
     market, reject = priced_market(world, command)
     if reject is None:
         market.last_price = command.price
@@ -565,13 +313,13 @@ def funding(world: World, command: Command) -> Reject | None:
 
 
 HANDLERS: dict[int, Callable[[World, Command], Reject | None]] = {
-    CommandKind.OPEN_ACCOUNT: open_account,
-    CommandKind.DEPOSIT: deposit,
-    CommandKind.WITHDRAW: withdraw,
-    CommandKind.SET_LEVERAGE: set_leverage,
-    CommandKind.SET_MARGIN_MODE: set_margin_mode,
-    CommandKind.SET_POSITION_MODE: set_position_mode,
-    CommandKind.MOVE_MARGIN: move_margin,
+    CommandKind.OPEN_ACCOUNT: accounts.open_account,
+    CommandKind.DEPOSIT: accounts.deposit,
+    CommandKind.WITHDRAW: accounts.withdraw,
+    CommandKind.SET_LEVERAGE: accounts.set_leverage,
+    CommandKind.SET_MARGIN_MODE: accounts.set_margin_mode,
+    CommandKind.SET_POSITION_MODE: accounts.set_position_mode,
+    CommandKind.MOVE_MARGIN: accounts.move_margin,
     CommandKind.NEW_ORDER: new_order,
     CommandKind.CANCEL: cancel_order,
     CommandKind.CANCEL_ALL: cancel_all,
@@ -582,12 +330,12 @@ HANDLERS: dict[int, Callable[[World, Command], Reject | None]] = {
     CommandKind.DEPTH: depth,
     CommandKind.DEPTH_CLEAR: depth_clear,
     CommandKind.FUNDING: funding,
-    CommandKind.SEED_POSITION: seed_position,
+    CommandKind.SEED_POSITION: accounts.seed_position,
 }
 
 
 def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
-    """R09. The state as sorted tables of integers: what the state digest covers."""
+    """R91. The state as sorted tables of integers: what the state digest covers."""
     accounts = sorted(world.accounts.values(), key=lambda account: account.account_id)
     return {
         "accounts": [

@@ -7,6 +7,7 @@ waterfall are not.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 from sortedcontainers import SortedDict
 
@@ -87,6 +88,7 @@ class Fill:
     price: int
 
 
+Command = SimpleNamespace  # a COMMAND row, its fields by name
 Domain = tuple[int, int, int]  # (account_row, 0, 0) cross, or (account_row, market_id, leg + 1)
 
 
@@ -171,7 +173,7 @@ class World:
         return account.positions.get((market_id, side))
 
     def position(self, account: Account, market_id: int, side: int) -> Position:
-        """The leg, made on first use. R24. System accounts do not count against capacity."""
+        """Part of R24: a leg is made on first use; those of system accounts do not count."""
         key = (market_id, side)
         if key not in account.positions:
             numbers = self.markets[market_id].numbers
@@ -296,7 +298,7 @@ class World:
         return max(0, share + fill.realised - fill.fee)
 
     def move_margin(self, account: Account, position: Position, amount: int) -> None:
-        """R27. Positive amounts go from the wallet to the isolated position."""
+        """Part of R27: positive amounts go from the wallet to the isolated position."""
         if amount:
             account.wallet_quote -= amount
             position.margin_quote += amount
@@ -403,7 +405,7 @@ class World:
 
 
 def leg_is_closing(position_side: int, side: int) -> bool:
-    """R12. In hedge mode selling a LONG leg or buying a SHORT leg is reduce-only."""
+    """Part of R12: in hedge mode selling a LONG leg or buying a SHORT leg is reduce-only."""
     if position_side == PositionSide.NET:
         return False
     return signed(side, 1) != (1 if position_side == PositionSide.LONG else -1)

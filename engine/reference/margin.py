@@ -69,7 +69,7 @@ def fee(notional_quote: int, fee_ppm: int) -> int:
 
 
 def released_entry(entry_quote: int, closed_lots: int, open_lots: int) -> int:
-    """R23. Closing part of a position releases its share of the entry value, toward zero."""
+    """Part of R23: closing releases the closed share of the entry value, toward zero."""
     return trunc_div(entry_quote * closed_lots, open_lots)
 
 
@@ -122,7 +122,7 @@ def funding_amount(market: MarketNumbers, lots: int, price: int, rate_ppb: int) 
 
 
 def decayed(deficit_lots: int, elapsed_ns: int, half_life_ns: int) -> int:
-    """R54. A deficit halves in every half-life, linearly within one; floors at every step."""
+    """Part of R54: a deficit halves in every half-life, linearly within one, always floored."""
     if half_life_ns == 0:
         return 0
     halvings, rest_ns = divmod(elapsed_ns, half_life_ns)
@@ -133,6 +133,6 @@ def decayed(deficit_lots: int, elapsed_ns: int, half_life_ns: int) -> int:
 
 
 def premium_price(index: int, rate_ppb: int, time_left_ns: int, interval_ns: int) -> int:
-    """R51. Price 1: the index plus the funding still to come, each step toward zero."""
+    """Part of R51: price 1 is the index plus the funding still to come, each step toward zero."""
     share_ppb = trunc_div(rate_ppb * time_left_ns, interval_ns)
     return index + trunc_div(index * share_ppb, PPB)

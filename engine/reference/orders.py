@@ -1,36 +1,30 @@
-"""The rulebook's orders: admission, matching, resting, stops, cancel and amend.
+"""The rulebook's orders in the book: resting, matching, cancelling.
 
-Functions take the `World` first. What a fill does to money is in `ledger`; which prices exist
-is in `prices`; liquidation is in `waterfall`.
+Functions take the `World` first. Who may enter is in `admission`, what waits for a price in
+`stops`; what a fill does to money is in `ledger`; liquidation is in `waterfall`.
 """
 
 from engine.constants import (
-    LOTS_MAX,
-    ORDER_ID_MAX,
-    ORDERS_PER_ACCOUNT_MAX,
     PPM,
     CancelReason,
     Cause,
     EventKind,
     Flag,
     OrderType,
-    PositionSide,
-    Reject,
     SelfTrade,
     Side,
     SystemAccount,
     TimeInForce,
-    TriggerPrice,
 )
 from engine.reference import margin
 from engine.reference.book import Order, crosses, opposite, signed
-from engine.reference.ledger import Account, Market, Position, World, leg_is_closing
+from engine.reference.ledger import Account, Market, Position, World
 
 # -- resting orders ---------------------------------------------------------------------------
 
 
 def count_lots(world: World, order: Order, lots: int) -> None:
-    """R34. Keep the sums of a leg's resting orders; `lots` is signed growth."""
+    """Part of R34: keep the sums of a leg's resting orders; `lots` is signed growth."""
     if order.account_row in world.system_rows():
         return
     account = world.accounts[order.account_row]
@@ -53,7 +47,7 @@ def rest(world: World, order: Order) -> None:
 
 
 def enter(world: World, order: Order) -> None:
-    """R13. Orders are numbered as they enter; this number is their age from then on."""
+    """Part of R13: orders are numbered as they enter; this number is their age from then on."""
     world.entered_count += 1
     order.seq = world.entered_count
     world.orders[order.order_id] = order
@@ -91,7 +85,7 @@ def forget(world: World, order: Order) -> None:
 
 
 def is_curve_quote(world: World, order: Order) -> bool:
-    """R07. Quotes of a curve have room of their own, so users cannot crowd them out."""
+    """Part of R07: quotes of a curve have room of their own, so users cannot crowd them out."""
     of_maker = order.account_row == SystemAccount.MARKET_MAKER
     return of_maker and world.markets[order.market_id].curve is not None
 
@@ -101,7 +95,7 @@ def is_stop(order: Order) -> bool:
 
 
 def cancel(world: World, order: Order, reason: CancelReason) -> None:
-    """R14. Cancelling takes the whole order out."""
+    """Part of R14: cancelling takes the whole order out."""
     forget(world, order)
     if order.account_row == SystemAccount.MARKET_MAKER:
         emit_depth(world, order, 0)
@@ -258,7 +252,7 @@ def place(world: World, order: Order) -> None:
 
 
 def market_limit(market: Market, side: int) -> int:
-    """R11. A market order may trade up to the price band, or to the end of the price range."""
+    """Part of R11: a market order may trade up to the price band, else to the end of the range."""
     numbers = market.numbers
     if numbers.price_band_ppm == 0:
         return numbers.price_max if side == Side.BUY else numbers.price_min
@@ -273,246 +267,3 @@ def band_edge(market: Market, side: int) -> int:
         return min(edge, numbers.price_max)
     edge = margin.ceil_div(market.mark_price * (PPM - numbers.price_band_ppm), PPM)
     return max(edge, numbers.price_min)
-
-
-# -- admission --------------------------------------------------------------------------------
-
-
-def check_shape(world: World, account: Account, command) -> Reject | None:
-    """R04. Order checks that need no prices: every enum, flag, id and range."""
-    if command.side not in (Side.BUY, Side.SELL):
-        return Reject.INVALID_SIDE
-    if command.order_type not in tuple(OrderType):
-        return Reject.INVALID_ORDER_TYPE
-    if command.time_in_force not in tuple(TimeInForce):
-        return Reject.INVALID_TIME_IN_FORCE
-    if command.self_trade not in tuple(SelfTrade):
-        return Reject.INVALID_SELF_TRADE
-    stop = command.order_type in (OrderType.STOP_LIMIT, OrderType.STOP_MARKET)
-    kinds = (TriggerPrice.MARK, TriggerPrice.LAST, TriggerPrice.INDEX)
-    if (command.trigger_kind in kinds) != stop or (command.trigger_kind != 0) != stop:
-        return Reject.INVALID_TRIGGER
-    if command.flags & ~(Flag.REDUCE_ONLY | Flag.POST_ONLY):
-        return Reject.INVALID_FLAGS
-    priced = command.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
-    if command.flags & Flag.POST_ONLY and (not priced or command.time_in_force != TimeInForce.GTC):
-        return Reject.INVALID_FLAGS
-    if not side_fits(account, command.position_side):
-        return Reject.POSITION_SIDE_MISMATCH
-    if not 1 <= command.order_id <= ORDER_ID_MAX:
-        return Reject.ORDER_ID_OUT_OF_RANGE
-    if command.order_id in world.orders:
-        return Reject.DUPLICATE_ORDER_ID
-    numbers = world.markets[command.market_id].numbers
-    if not numbers.order_lots_min <= command.lots <= min(numbers.order_lots_max, LOTS_MAX):
-        return Reject.LOTS_OUT_OF_RANGE
-    return check_prices(world, command, priced, stop)
-
-
-def side_fits(account: Account, position_side: int) -> bool:
-    """R12. NET in one-way mode, LONG or SHORT in hedge mode."""
-    if account.hedge:
-        return position_side in (PositionSide.LONG, PositionSide.SHORT)
-    return position_side == PositionSide.NET
-
-
-def check_prices(world: World, command, priced: bool, stop: bool) -> Reject | None:
-    numbers = world.markets[command.market_id].numbers
-    if priced and not numbers.price_min <= command.price <= numbers.price_max:
-        return Reject.PRICE_OUT_OF_RANGE
-    if not priced and command.price != 0:
-        return Reject.PRICE_OUT_OF_RANGE
-    if command.price % numbers.tick_price:
-        return Reject.PRICE_OFF_TICK
-    if stop and not numbers.price_min <= command.trigger_price <= numbers.price_max:
-        return Reject.TRIGGER_PRICE_OUT_OF_RANGE
-    if not stop and command.trigger_price != 0:
-        return Reject.TRIGGER_PRICE_OUT_OF_RANGE
-    if command.trigger_price % numbers.tick_price:
-        return Reject.TRIGGER_PRICE_OFF_TICK
-    return None
-
-
-def check_stop(world: World, order: Order) -> Reject | None:
-    """R06. A stop needs its price to exist and must not be triggered already."""
-    market = world.markets[order.market_id]
-    if market.mark_price == 0 or trigger_reference(market, order.trigger_kind) == 0:
-        return Reject.NO_MARK_PRICE
-    if is_triggered(market, order):
-        return Reject.WOULD_TRIGGER_IMMEDIATELY
-    return None
-
-
-def check_room(world: World, order: Order) -> Reject | None:
-    """R07. Tables have room for one more order and, if it is new, one more leg."""
-    account = world.accounts[order.account_row]
-    if len(account.orders) >= ORDERS_PER_ACCOUNT_MAX:
-        return Reject.TOO_MANY_ORDERS
-    if len(world.orders) - world.curve_orders_count >= world.capacities.orders_max:
-        return Reject.ORDERS_FULL
-    found = world.find_position(account, order.market_id, order.position_side)
-    if found is None and world.user_positions_count >= world.capacities.positions_max:
-        return Reject.POSITIONS_FULL
-    return None
-
-
-def check_risk(world: World, order: Order) -> Reject | None:
-    """R08. Order checks against prices and money, for new, amended and triggered orders alike."""
-    market = world.markets[order.market_id]
-    numbers = market.numbers
-    if market.mark_price == 0:
-        return Reject.NO_MARK_PRICE
-    if order.order_type == OrderType.LIMIT and numbers.price_band_ppm:
-        edge = band_edge(market, order.side)
-        if not crosses(order.side, edge, order.price):
-            return Reject.OUTSIDE_PRICE_BAND
-    account = world.accounts[order.account_row]
-    position = world.find_position(account, order.market_id, order.position_side)
-    if order.flags & Flag.REDUCE_ONLY and reducible_lots(position, order.side) == 0:
-        return Reject.NOTHING_TO_REDUCE
-    if not order.flags & Flag.REDUCE_ONLY:
-        reject = check_margin(world, account, position, order)
-        if reject is not None:
-            return reject
-    best = market.book.best(opposite(order.side))
-    crossing = best != 0 and crosses(order.side, order.price, best)
-    if order.flags & Flag.POST_ONLY and crossing:
-        return Reject.POST_ONLY_WOULD_CROSS
-    if order.time_in_force == TimeInForce.FOK and not is_fillable(world, order):
-        return Reject.FOK_NOT_FILLABLE
-    return None
-
-
-def check_margin(
-    world: World, account: Account, position: Position | None, order: Order
-) -> Reject | None:
-    """R40. An order that can enlarge its leg must fit the open-interest bound and the tiers, and
-    leave equity, less its fee and its loss against mark, at or above the requirement."""
-    market = world.markets[order.market_id]
-    numbers = market.numbers
-    if market.open_interest_lots + order.lots > numbers.open_interest_lots_max:
-        return Reject.OPEN_INTEREST_BOUND
-    lots, buy, sell = (
-        (position.lots, position.buy_lots, position.sell_lots) if position else (0, 0, 0)
-    )
-    leverage = position.leverage if position else numbers.leverage_default
-    isolated = position.isolated if position else False
-    added = (order.lots, 0) if order.side == Side.BUY else (0, order.lots)
-    before = margin.worst_lots(lots, buy, sell)
-    after = margin.worst_lots(lots, buy + added[0], sell + added[1])
-    if after == before:
-        return None
-    if after > numbers.open_interest_lots_max:
-        return Reject.OPEN_INTEREST_BOUND
-    mark = market.mark_price
-    worst = margin.notional(numbers, after, mark)
-    if worst > margin.notional_limit(numbers, leverage):
-        return Reject.POSITION_LIMIT
-    held = abs(lots) if isolated else 0
-    requirement = world.requirement(account)
-    if before - held:
-        old = margin.notional(numbers, before - held, mark)
-        requirement -= margin.initial_margin(old, leverage)
-    new = margin.notional(numbers, after - held, mark)
-    requirement += margin.initial_margin(new, leverage)
-    price = order_cost_price(market, order)
-    change = signed(order.side, order.lots)
-    loss = margin.value(numbers, change, price) - margin.value(numbers, change, mark)
-    fee = margin.fee(margin.notional(numbers, order.lots, price), numbers.taker_fee_ppm)
-    if world.equity((account.row, 0, 0)) - max(0, loss) - fee < requirement:
-        return Reject.INSUFFICIENT_MARGIN
-    return None
-
-
-def order_cost_price(market: Market, order: Order) -> int:
-    """R41. The price an order may pay: its limit, or for a market order the band, else mark."""
-    if order.order_type == OrderType.LIMIT:
-        return order.price
-    if market.numbers.price_band_ppm:
-        return band_edge(market, order.side)
-    return market.mark_price
-
-
-def is_fillable(world: World, order: Order) -> bool:
-    """R09. Fill-or-kill counts only resting orders that cannot vanish before they trade: not the
-    account's own, not reduce-only ones."""
-    market = world.markets[order.market_id]
-    wanted = order.lots
-    if order.flags & Flag.REDUCE_ONLY:
-        account = world.accounts[order.account_row]
-        position = world.position(account, order.market_id, order.position_side)
-        if reducible_lots(position, order.side) < wanted:
-            return False
-    limit = order.price
-    if order.order_type == OrderType.MARKET:
-        limit = market_limit(market, order.side)
-    for resting in market.book.orders(opposite(order.side)):
-        if not crosses(order.side, limit, resting.price):
-            return False
-        if resting.account_row == order.account_row:
-            if order.self_trade in (SelfTrade.CANCEL_NEWEST, SelfTrade.CANCEL_BOTH):
-                return False
-            continue
-        if not resting.flags & Flag.REDUCE_ONLY:
-            wanted -= resting.lots
-            if wanted <= 0:
-                return True
-    return False
-
-
-# -- stops ------------------------------------------------------------------------------------
-
-
-def trigger_reference(market: Market, trigger_kind: int) -> int:
-    if trigger_kind == TriggerPrice.MARK:
-        return market.mark_price
-    return market.last_price if trigger_kind == TriggerPrice.LAST else market.index_price
-
-
-def is_triggered(market: Market, order: Order) -> bool:
-    """R42. A buy stop fires at its trigger price or above, a sell stop at it or below."""
-    reference = trigger_reference(market, order.trigger_kind)
-    if order.side == Side.BUY:
-        return reference >= order.trigger_price
-    return reference <= order.trigger_price
-
-
-def detect_stops(world: World) -> None:
-    """R43. Stops that a price has reached join the stop queue, oldest first."""
-    found = [
-        order
-        for order in world.orders.values()
-        if is_stop(order)
-        and not order.triggered
-        and is_triggered(world.markets[order.market_id], order)
-    ]
-    for order in sorted(found, key=lambda order: order.seq):
-        order.triggered = True
-        world.stop_queue.append(order)
-
-
-def fire_stop(world: World, order: Order) -> None:
-    """R44. A triggered stop becomes an ordinary order, admitted like any other or cancelled."""
-    forget(world, order)
-    world.emit_order(EventKind.STOP_TRIGGERED, order, order.lots, amount=order.trigger_price)
-    stop_limit = order.order_type == OrderType.STOP_LIMIT
-    order.order_type = OrderType.LIMIT if stop_limit else OrderType.MARKET
-    order.triggered = False
-    reject = check_room(world, order) or check_risk(world, order)
-    if reject is not None:
-        world.emit_order(
-            EventKind.CANCELLED,
-            order,
-            order.lots,
-            price=reject,
-            reason=CancelReason.STOP_REFUSED,
-        )
-        return
-    place(world, order)
-
-
-def closing_flags(command) -> int:
-    """R12. Closing a hedge leg is reduce-only whether the order says so or not."""
-    if leg_is_closing(command.position_side, command.side):
-        return int(command.flags) | int(Flag.REDUCE_ONLY)
-    return int(command.flags)

@@ -99,6 +99,8 @@ def work_off(world: World, domain: Domain) -> LiquidationEnd:
             return LiquidationEnd.RESTORED if open_lots(world, domain) else end
         if position.lots:
             end = absorb(world, domain, position)
+            if open_lots(world, domain) and not world.is_breached(domain):
+                return LiquidationEnd.RESTORED
     return end
 
 
@@ -269,8 +271,8 @@ def stays_solvent(world: World, counter: Position, change: int, price: int) -> b
 
 
 def ranking(world: World, position: Position) -> list[tuple[int, int, int, int]]:
-    """R83. Candidates are all user positions on the other side of the market, but the bankrupt
-    account's own; losers score 0 and come last."""
+    """Part of R83: candidates are all user positions on the other side of the market but the
+    bankrupt account's own; losers score 0 and come last."""
     candidates = []
     for account in world.accounts.values():
         if world.is_system(account) or account.row == position.account_row:

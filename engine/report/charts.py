@@ -6,23 +6,23 @@ comes from `series.py`; nothing is computed here that is not also in a table bes
 
 from typing import Any
 
+from engine.messages import RunSummary
 from engine.report.series import Line, MarketSeries, RunSeries
-from engine.report.tables import RunSummary
 
 Figure = dict[str, Any]
 
 PAYERS = (
-    ("Fund, in cash", "fund_paid"),
-    ("Fund, on takeovers", "cost_fund"),
-    ("Winners, by ADL", "cost_adl"),
-    ("Venue, on residual", "cost_residual"),
-    ("Bad debt", "bad_debt"),
+    ("Fund, in cash", "fund_paid_quote"),
+    ("Fund, on takeovers", "cost_fund_quote"),
+    ("Winners, by ADL", "cost_adl_quote"),
+    ("Venue, on residual", "cost_residual_quote"),
+    ("Bad debt", "bad_debt_quote"),
 )
 DESTINATIONS = (
-    ("Closed in the book", "notional_book", "var(--mark)"),
-    ("Taken over by the fund", "notional_fund", "var(--fund)"),
-    ("Auto-deleveraged", "notional_adl", "var(--adl)"),
-    ("Left to the venue", "notional_residual", "var(--debt)"),
+    ("Closed in the book", "notional_book_quote", "var(--mark)"),
+    ("Taken over by the fund", "notional_fund_quote", "var(--fund)"),
+    ("Auto-deleveraged", "notional_adl_quote", "var(--adl)"),
+    ("Left to the venue", "notional_residual_quote", "var(--debt)"),
 )
 
 

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from engine.audit import AuditResult, Check
 from engine.report import charts, words
 from engine.report.series import LiquidationMap, MarketSeries, RunSeries, read_series
-from engine.report.tables import RunSummary
+from engine.messages import RunSummary
 from engine.venue import VenueProfile
 
 _HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ class PageData(msgspec.Struct, kw_only=True):
     """Everything on a page. Texts are plain; the page escapes them.
 
     `facts` are lines about the scenario, `hashes` the lines at the foot (seed, profile, tape,
-    engine, digests), `assumptions` pairs of profile field and what it rests on, `checks` the
+    engine, digests), `assumptions` pairs of a field and what it rests on, `checks` the
     invariants of the audit.
     """
 
@@ -53,6 +53,7 @@ def page_data(
     kicker: str = "",
     facts: Sequence[tuple[str, str]] = (),
     hashes: Sequence[tuple[str, str]] = (),
+    assumed: Sequence[tuple[str, str]] = (),
     audit: AuditResult | None = None,
     planned: LiquidationMap | None = None,
 ) -> PageData:
@@ -60,7 +61,7 @@ def page_data(
 
     `planned` maps a symbol to arrays of prices, notional (in units of the asset) and side (+1
     long, -1 short): where accounts would be liquidated as seen at the start. Without it the
-    map shows where they were.
+    map shows where they were. `assumed` are assumptions beside those of the profile.
     """
     return PageData(
         title=title,
@@ -71,7 +72,7 @@ def page_data(
         series=read_series(run_dir, planned),
         facts=list(facts),
         hashes=list(hashes),
-        assumptions=words.assumptions(profile),
+        assumptions=[*assumed, *words.assumptions(profile)],
         checks=audit.checks if audit else [],
     )
 
@@ -308,7 +309,7 @@ def _loss_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
         return words.money_text(value, summary.money_decimals)
 
     went = [
-        (label, money(value), words.share_text(value, summary.notional_liquidated))
+        (label, money(value), words.share_text(value, summary.notional_liquidated_quote))
         for label, value in ((d[0], getattr(summary, d[1])) for d in charts.DESTINATIONS)
     ]
     paid = [(label, getattr(summary, name)) for label, name in charts.PAYERS]
@@ -385,11 +386,12 @@ def _closing(data: PageData) -> list[str]:
     if data.assumptions:
         parts += [
             "<h3>Assumptions</h3>",
-            '<p class="note">Fields of the venue profile that no source publishes.</p>',
+            '<p class="note">Fields of the scenario and of the venue profile that rest on an '
+            "assumption of ours, because no source is at hand that publishes them.</p>",
             _table(("Field", "Basis"), data.assumptions, ()),
         ]
     else:
-        parts.append("<p>No field of the venue profile is assumed.</p>")
+        parts.append("<p>No field of scenario or venue profile is assumed.</p>")
     if data.checks:
         held = sum(check.ok for check in data.checks)
         kind = "good" if held == len(data.checks) else "bad"

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine import constants as c
+from engine.messages import RunSummary
 from engine.report import columns as col
 from engine.report.liquidations import (
     BY_CAUSE,
@@ -31,7 +31,7 @@ _ROW_GROUP = 2**16
 _IN_BOOK = (c.Cause.TRADE, c.Cause.LIQUIDATION)
 _SHARES = ("notional", "cost", "gain")
 _SUMS = ["liquidations", "equity", "fees", "surplus", "paid", "bad_debt", "adl_fills"]
-_SUMS += ["trades", "traded", "rejected", "events"]
+_SUMS += ["trades", "traded", "rejected", "events", "refused_takeovers"]
 _SUMS += [f"{what}_{where}" for what in _SHARES for where in DESTINATIONS]
 _FUND_KINDS = {
     c.EventKind.LIQUIDATION_FEE: 1,
@@ -48,50 +48,6 @@ _FUND_OWN = {
 _KINDS, _SIDES, _POSITION_SIDES = (
     col.names(enum) for enum in (c.EventKind, c.Side, c.PositionSide)
 )
-
-
-class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of a run. Money and notional in units of 10**-money_decimals of `asset`.
-
-    `cost_*` is what a destination lost at the mark of the instant by taking positions at prices
-    worse than the mark (for ADL the haircut of the winners), `gain_*` what it won on those at
-    better prices. `shortfall` is all loss beyond the equity of
-    liquidated accounts: `fund_paid` of it in cash from the fund, `bad_debt` beyond the fund.
-    """
-
-    asset: str
-    money_decimals: int
-    accounts_liquidated: int
-    liquidations: int
-    liquidation_ends: dict[str, int]
-    notional_liquidated: int
-    notional_book: int
-    notional_fund: int
-    notional_adl: int
-    notional_residual: int
-    cost_book: int
-    cost_fund: int
-    cost_adl: int
-    cost_residual: int
-    gain_book: int
-    gain_fund: int
-    gain_adl: int
-    gain_residual: int
-    equity_at_start: int
-    liquidation_fees: int
-    surplus: int
-    shortfall: int
-    fund_paid: int
-    bad_debt: int
-    adl_fills: int
-    adl_accounts: int
-    fund_start: int
-    fund_min: int
-    fund_end: int
-    trades: int
-    notional_traded: int
-    rejected: int
-    events: int
 
 
 class _Sink:
@@ -148,6 +104,10 @@ class RunWriter:
         self._fund_min: int | None = None
         self._ends: dict[str, int] = {}
         self._sums = dict.fromkeys(_SUMS, 0)
+        causes, markets = max(c.Cause) + 1, len(profile.markets) + 1
+        self._lots = np.zeros((causes, markets), np.int64)  # filled, by cause and market id
+        self._fills = np.zeros(causes, np.int64)
+        self._inventory = np.zeros((markets, 2), np.int64)  # the fund's lots, unrealised profit
         self._liquidated: dict[int, int] = {}  # account id -> liquidations
         self._deleveraged: dict[int, int] = {}  # account id -> ADL fills
 
@@ -184,6 +144,8 @@ class RunWriter:
         values[fills] = self.units.values(chosen["lots"], chosen["price"], chosen["market_id"])
         self._sums["events"] += len(events)
         self._sums["rejected"] += int((kind == c.EventKind.REJECTED).sum())
+        refused = kind == c.EventKind.TAKEOVER_REFUSED
+        self._sums["refused_takeovers"] += int(refused.sum())
         self._write_events(events)
         self._write_fills(events[fills], values[fills])
         self._write_fund(events)
@@ -218,6 +180,8 @@ class RunWriter:
         traded = np.isin(taker["reason"], _IN_BOOK)
         self._sums["trades"] += int(traded.sum())
         self._sums["traded"] += sum(notional[traded].tolist())
+        np.add.at(self._lots, (taker["reason"], taker["market_id"]), np.abs(taker["lots"]))
+        np.add.at(self._fills, taker["reason"], 1)
         fields = {
             "time": col.times(taker["time_ns"]),
             "seq": pa.array(taker["seq"]),
@@ -404,6 +368,9 @@ class RunWriter:
         marks = self._prices[markets, 1]
         at_mark = np.where(marks > 0, self.units.values(lots, marks, markets), entry)
         unrealised = at_mark - entry
+        of_fund = positions[:, 0] == c.SystemAccount.INSURANCE_FUND
+        np.add.at(self._inventory[:, 0], markets[of_fund], lots[of_fund])
+        np.add.at(self._inventory[:, 1], markets[of_fund], unrealised[of_fund])
         owner = np.searchsorted(accounts[:, 0], positions[:, 0])
         totals = np.zeros((len(accounts), 4), np.int64)
         for column, values in enumerate((margin, unrealised, np.abs(at_mark), lots != 0)):
@@ -443,29 +410,44 @@ class RunWriter:
     def _summary(self) -> RunSummary:
         sums = self._sums
         shares = {
-            f"{what}_{where}": sums[f"{what}_{where}"] for what in _SHARES for where in DESTINATIONS
+            f"{what}_{where}_quote": sums[f"{what}_{where}"]
+            for what in _SHARES
+            for where in DESTINATIONS
         }
+        symbols = self.units.symbols
+        held = self._inventory[1:, 0]
+        marks, ids = self._prices[1:, 1], np.arange(1, len(self._prices))
         return RunSummary(
             asset=self.units.asset,
             money_decimals=self.units.money_decimals,
-            accounts_liquidated=len(self._liquidated),
-            liquidations=sums["liquidations"],
+            accounts_liquidated_count=len(self._liquidated),
+            liquidations_count=sums["liquidations"],
             liquidation_ends=dict(sorted(self._ends.items())),
-            notional_liquidated=sum(sums[f"notional_{where}"] for where in DESTINATIONS),
-            equity_at_start=sums["equity"],
-            liquidation_fees=sums["fees"],
-            surplus=sums["surplus"],
-            shortfall=sums["paid"] + sums["bad_debt"],
-            fund_paid=sums["paid"],
-            bad_debt=sums["bad_debt"],
-            adl_fills=sums["adl_fills"],
-            adl_accounts=len(self._deleveraged),
-            fund_start=self._fund if self._fund_start is None else self._fund_start,
-            fund_min=self._fund if self._fund_min is None else self._fund_min,
-            fund_end=self._fund,
-            trades=sums["trades"],
-            notional_traded=sums["traded"],
-            rejected=sums["rejected"],
-            events=sums["events"],
+            notional_liquidated_quote=sum(sums[f"notional_{where}"] for where in DESTINATIONS),
+            equity_at_start_quote=sums["equity"],
+            liquidation_fees_quote=sums["fees"],
+            surplus_quote=sums["surplus"],
+            shortfall_quote=sums["paid"] + sums["bad_debt"],
+            fund_paid_quote=sums["paid"],
+            bad_debt_quote=sums["bad_debt"],
+            liquidation_fills_count=int(self._fills[c.Cause.LIQUIDATION]),
+            takeovers_count=int(self._fills[c.Cause.TAKEOVER]),
+            takeovers_refused_count=sums["refused_takeovers"],
+            adl_fills_count=sums["adl_fills"],
+            adl_accounts_count=len(self._deleveraged),
+            lots={
+                where: dict(zip(symbols, self._lots[cause, 1:].tolist(), strict=True))
+                for cause, where in BY_CAUSE.items()
+            },
+            fund_start_quote=self._fund if self._fund_start is None else self._fund_start,
+            fund_min_quote=self._fund if self._fund_min is None else self._fund_min,
+            fund_end_quote=self._fund,
+            fund_lots=dict(zip(symbols, held.tolist(), strict=True)),
+            fund_notional_quote=sum(np.abs(self.units.values(held, marks, ids)).tolist()),
+            fund_unrealised_quote=sum(self._inventory[:, 1].tolist()),
+            trades_count=sums["trades"],
+            notional_traded_quote=sums["traded"],
+            rejected_count=sums["rejected"],
+            events_count=sums["events"],
             **shares,
         )

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.report.tables import RunSummary
+from engine.messages import RunSummary
 from engine.venue import VenueProfile
 
 _GROUPED_FROM = 10_000  # from this many whole units on, fractions only distract
@@ -57,33 +57,33 @@ def share_text(part: int, whole: int) -> str:
 
 def verdict(summary: RunSummary) -> str:
     """The outcome in one sentence: who was liquidated, and who bore what was left."""
-    if not summary.liquidations:
+    if not summary.liquidations_count:
         return "No account was liquidated."
 
     def money(value: int) -> str:
         return f"{money_text(value, summary.money_decimals)} {summary.asset}"
 
-    accounts = summary.accounts_liquidated
+    accounts = summary.accounts_liquidated_count
     text = (
         f"{count_text(accounts)} account{'s were' if accounts != 1 else ' was'} liquidated for "
-        f"{money(summary.notional_liquidated)}; the book closed "
-        f"{share_text(summary.notional_book, summary.notional_liquidated) or 'nothing'}"
+        f"{money(summary.notional_liquidated_quote)}; the book closed "
+        f"{share_text(summary.notional_book_quote, summary.notional_liquidated_quote) or 'nothing'}"
     )
-    if summary.notional_fund:
-        text += f", the insurance fund took over {money(summary.notional_fund)}"
-    if summary.adl_fills:
-        winners = summary.adl_accounts
+    if summary.notional_fund_quote:
+        text += f", the insurance fund took over {money(summary.notional_fund_quote)}"
+    if summary.adl_fills_count:
+        winners = summary.adl_accounts_count
         text += (
             f", {count_text(winners)} winning account{'s were' if winners != 1 else ' was'} "
-            f"deleveraged at a haircut of {money(summary.cost_adl)}"
+            f"deleveraged at a haircut of {money(summary.cost_adl_quote)}"
         )
     else:
         text += ", nobody was deleveraged"
-    text += f", and the fund ended at {money(summary.fund_end)}"
-    if summary.bad_debt:
-        text += f" after bad debt of {money(summary.bad_debt)}"
-    elif summary.notional_residual:
-        text += f" after the venue itself took {money(summary.notional_residual)}"
+    text += f", and the fund ended at {money(summary.fund_end_quote)}"
+    if summary.bad_debt_quote:
+        text += f" after bad debt of {money(summary.bad_debt_quote)}"
+    elif summary.notional_residual_quote:
+        text += f" after the venue itself took {money(summary.notional_residual_quote)}"
     return text + "."
 
 
@@ -95,55 +95,78 @@ def summary_rows(summary: RunSummary, identity_difference: int | None) -> list[S
         return f"{money_text(value, summary.money_decimals)} {asset}"
 
     def taken(notional: int) -> str:
-        return share_text(notional, summary.notional_liquidated)
+        return share_text(notional, summary.notional_liquidated_quote)
 
     rows = [
         SummaryRow(
             "Accounts liquidated",
-            count_text(summary.accounts_liquidated),
-            f"{count_text(summary.liquidations)} liquidations",
+            count_text(summary.accounts_liquidated_count),
+            f"{count_text(summary.liquidations_count)} liquidations",
         ),
         SummaryRow(
             "Notional liquidated",
-            money(summary.notional_liquidated),
-            f"of accounts with {money(summary.equity_at_start)} equity at the start",
+            money(summary.notional_liquidated_quote),
+            f"by accounts with {money(summary.equity_at_start_quote)} equity when it began",
         ),
         SummaryRow(
-            "Closed in the book", money(summary.notional_book), taken(summary.notional_book)
+            "Closed in the book",
+            money(summary.notional_book_quote),
+            f"{taken(summary.notional_book_quote)} in "
+            f"{count_text(summary.liquidation_fills_count)} fills".strip(),
         ),
         SummaryRow(
-            "Taken over by the fund", money(summary.notional_fund), taken(summary.notional_fund)
+            "Cost of the book",
+            money(summary.gain_book_quote),
+            "what was sold below or bought above the mark of that instant",
+        ),
+        SummaryRow(
+            "Taken over by the fund",
+            money(summary.notional_fund_quote),
+            f"{taken(summary.notional_fund_quote)} in {count_text(summary.takeovers_count)} "
+            f"takeovers; {count_text(summary.takeovers_refused_count)} refused".strip(),
         ),
         SummaryRow(
             "Auto-deleveraged",
-            money(summary.notional_adl),
-            f"{taken(summary.notional_adl)} from {count_text(summary.adl_accounts)} accounts in "
-            f"{count_text(summary.adl_fills)} fills".strip(),
+            money(summary.notional_adl_quote),
+            f"{taken(summary.notional_adl_quote)} from "
+            f"{count_text(summary.adl_accounts_count)} accounts in "
+            f"{count_text(summary.adl_fills_count)} fills".strip(),
         ),
         SummaryRow(
             "Haircut of winners",
-            money(summary.cost_adl),
-            f"against the mark of that instant; others gained {money(summary.gain_adl)}",
+            money(summary.cost_adl_quote),
+            f"against the mark of that instant; others gained {money(summary.gain_adl_quote)}",
         ),
         SummaryRow(
             "Left to the venue",
-            money(summary.notional_residual),
-            "residual positions beyond the limits of the fund",
+            money(summary.notional_residual_quote),
+            f"{taken(summary.notional_residual_quote)} beyond fund and winners".strip(),
         ),
         SummaryRow(
             "Fund: received",
-            money(summary.liquidation_fees + summary.surplus),
-            f"fees {money(summary.liquidation_fees)}, surplus {money(summary.surplus)}",
+            money(summary.liquidation_fees_quote + summary.surplus_quote),
+            f"fees {money(summary.liquidation_fees_quote)}, surplus {money(summary.surplus_quote)}",
         ),
-        SummaryRow("Fund: paid", money(summary.fund_paid), "shortfalls within its balance"),
-        SummaryRow("Bad debt", money(summary.bad_debt), "shortfalls beyond the fund"),
+        SummaryRow(
+            "Fund: paid",
+            money(summary.fund_paid_quote),
+            "shortfalls in cash within its balance",
+        ),
+        SummaryRow("Bad debt", money(summary.bad_debt_quote), "shortfalls beyond the fund"),
         SummaryRow(
             "Fund balance",
-            money(summary.fund_end),
-            f"from {money(summary.fund_start)}, lowest {money(summary.fund_min)}",
+            money(summary.fund_end_quote),
+            f"from {money(summary.fund_start_quote)}, lowest {money(summary.fund_min_quote)}",
         ),
         SummaryRow(
-            "Trades in the book", count_text(summary.trades), money(summary.notional_traded)
+            "Fund inventory",
+            money(summary.fund_notional_quote),
+            f"still open, {money(summary.fund_unrealised_quote)} unrealised at the last mark",
+        ),
+        SummaryRow(
+            "Trades in the book",
+            count_text(summary.trades_count),
+            money(summary.notional_traded_quote),
         ),
     ]
     if identity_difference is not None:

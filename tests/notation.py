@@ -1,0 +1,337 @@
+"""The text notation of the examples: sentences that drive an exchange and say what to expect.
+
+    given market.taker_fee_ppm = 500      before the first command: the venue of this example
+    open alice hedge                      deposit alice 1000        leverage alice 5 long
+    sell bob 5 @ 101 ioc post reduce stp oldest #7                  buy alice 3 market
+    stop sell alice 2 @ 95 mark limit 94  cancel alice #3           amend alice #3 2 @ 100
+    isolated alice                        margin alice -10          seed alice -10 @ 100
+    index 100     mark 90     last 95     depth buy 99 x 10         funding 100 ppm
+    at 5s         wait 1h                 in market 2
+
+Prices and money are decimal text in the venue's own units, sizes are lots. A command that is
+refused must be followed by `expect rejected CODE`; after every command the money identity and
+the sum of all positions are checked. Expectations are in `expectations`. One `Venue` wraps the
+compiled core or the rulebook.
+"""
+
+import re
+
+import numpy as np
+
+from engine import constants as c
+from engine.constants import CommandKind as K
+from engine.exchange import Exchange
+from engine.reference.exchange import ReferenceExchange
+from engine.rows import COMMAND, EVENT
+from engine.units import parse_decimal
+from engine.venue import Capacities, DepthCurve, DepthLevel, market_numbers
+from expectations import Expectations
+from small_venues import INVERSE, LINEAR, build, patch, raw_profile
+
+NANOSECONDS = {"ns": 1, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
+SYSTEM = {"fund": 1, "fees": 2, "rounding": 3, "clearing": 4, "maker": 5}
+LEGS = {"long": c.PositionSide.LONG, "short": c.PositionSide.SHORT}
+TRIGGERS = {"mark": c.TriggerPrice.MARK, "last": c.TriggerPrice.LAST, "index": c.TriggerPrice.INDEX}
+
+
+class Venue(Expectations):
+    """One exchange of one implementation, driven by sentences."""
+
+    def __init__(self, implementation: str) -> None:
+        self.implementation = implementation
+        self.raw = raw_profile(LINEAR)
+        self.curve: DepthCurve | None = None
+        self.feedback_ppm = c.PPM
+        self.capacities = Capacities(accounts_max=64, positions_max=128, orders_max=256)
+        self.engine = None
+        self.market_id = 1
+        self.now_ns = 0
+        self.names = dict(SYSTEM)
+        self.orders_count = 1_000  # ids of orders that an example does not number
+        self.events = np.zeros(0, EVENT)
+        self.refused = False
+        self.sentence = ""
+
+    # -- the venue ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.profile = build(self.raw)
+        self.numbers = [market_numbers(self.profile, market) for market in self.profile.markets]
+        self.money_decimals = self.profile.settlement.decimals
+        options = {
+            "capacities": self.capacities,
+            "curves": {1: self.curve} if self.curve else {},
+            "feedback_ppm": self.feedback_ppm,
+        }
+        if self.implementation == "core":
+            self.engine = Exchange(self.profile, **options, check_index=True)
+        else:
+            self.engine = ReferenceExchange(self.profile, **options)
+
+    def given(self, text: str) -> None:
+        """A fact about the venue, before its first command."""
+        assert self.engine is None, "`given` comes first"
+        if text == "inverse":
+            self.raw = raw_profile(INVERSE)
+        elif text == "two markets":
+            self.raw["markets"].append({**self.raw["markets"][0], "symbol": "Y"})
+        elif text.startswith("curve "):
+            self.given_curve(text.split()[1:])
+        elif text.startswith("feedback "):
+            self.feedback_ppm = int(text.split()[1])
+        elif text.startswith("capacity "):
+            _, name, value = text.split()
+            numbers = {n: getattr(self.capacities, n) for n in self.capacities.__struct_fields__}
+            self.capacities = Capacities(**{**numbers, f"{name}_max": int(value)})
+        elif text.startswith("tier "):
+            _, index, field, value = text.split()
+            old = self.raw["markets"][0]["tiers"][int(index) - 1][field]
+            self.raw["markets"][0]["tiers"][int(index) - 1][field] = type(old)(value)
+        else:
+            path, words = (part.strip() for part in text.split("=", 1))
+            self.given_field(path, words)
+
+    def given_field(self, path: str, words: str) -> None:
+        section, name = path.split(".")
+        place = self.raw["markets"][0] if section == "market" else self.raw[section]
+        old = place.get(name, 0 if name.endswith("_ppm") else "")
+        value = words.split() if isinstance(old, list) else type(old)(words)
+        patch(self.raw, path, value)
+
+    def given_curve(self, words: list[str]) -> None:
+        """`1000ppm x 5, ...` and `half life 10s`."""
+        text = " ".join(words)
+        levels = re.findall(r"(\d+)ppm x (\d+)", text)
+        half = re.search(r"half life (\S+)", text)
+        self.curve = DepthCurve(
+            levels=[DepthLevel(offset_ppm=int(o), lots=int(n)) for o, n in levels],
+            refill_half_life_ns=self.duration(half.group(1)) if half else 0,
+        )
+
+    # -- sentences ------------------------------------------------------------------------------
+
+    def play(self, text: str) -> "Venue":
+        """Act out sentences, one a line; text after ` -- ` is a comment."""
+        for line in text.splitlines():
+            sentence = line.split("--")[0].strip()
+            if sentence:
+                self.sentence = sentence
+                self.act(sentence)
+        assert not self.refused, f"not expected: rejected {self.reject_name()} at the end"
+        return self
+
+    def act(self, sentence: str) -> None:
+        head, _, rest = sentence.partition(" ")
+        if head == "given":
+            self.given(rest)
+            return
+        if self.engine is None:
+            self.start()
+        if head == "expect":
+            self.expect(rest)
+            return
+        words = rest.split()
+        if head in ("at", "wait"):
+            moment = self.duration(words[0])
+            self.now_ns = moment if head == "at" else self.now_ns + moment
+        elif sentence.startswith("in market"):
+            self.market_id = int(words[1])
+        else:
+            self.send(**getattr(self, f"command_{head}")(words))
+
+    def send(self, **values: int) -> None:
+        assert not self.refused, f"not expected: rejected {self.reject_name()} before this"
+        row = np.zeros(1, COMMAND)
+        row["time_ns"] = self.now_ns
+        for name, value in values.items():
+            row[name] = value
+        if self.implementation == "core":
+            self.events = self.engine.submit(row)
+        else:
+            self.events = np.array(self.engine.submit([row[0].tolist()]), dtype=EVENT)
+        self.refused = bool((self.events["kind"] == c.EventKind.REJECTED).any())
+        assert not self.refused or len(self.events) == 1, "a refused command did something"
+        self.check_identity()
+
+    def reject_name(self) -> str:
+        return c.Reject(int(self.events["reason"][0])).name
+
+    def duration(self, text: str) -> int:
+        number, unit = re.fullmatch(r"(\d+)(ns|s|m|h)", text).groups()
+        return int(number) * NANOSECONDS[unit]
+
+    def price(self, text: str) -> int:
+        return parse_decimal(text, self.profile.markets[self.market_id - 1].price_decimals)
+
+    def money(self, text: str) -> int:
+        return parse_decimal(text, self.money_decimals)
+
+    def account(self, name: str) -> int:
+        return self.names.get(name, c.ACCOUNT_ID_MAX)  # an id that was never opened
+
+    # -- account commands -----------------------------------------------------------------------
+
+    def command_open(self, words: list[str]) -> dict[str, int]:
+        users = len(self.names) - len(SYSTEM)
+        account_id = self.names.setdefault(words[0], c.FIRST_USER_ID + users)
+        flags = c.Flag.HEDGE if "hedge" in words else 0
+        return {"kind": K.OPEN_ACCOUNT, "account_id": account_id, "flags": flags}
+
+    def money_command(self, kind: K, words: list[str]) -> dict[str, int]:
+        return {
+            "kind": kind,
+            "account_id": self.account(words[0]),
+            "amount": self.money(words[1]),
+        }
+
+    def command_deposit(self, words: list[str]) -> dict[str, int]:
+        return self.money_command(K.DEPOSIT, words)
+
+    def command_withdraw(self, words: list[str]) -> dict[str, int]:
+        return self.money_command(K.WITHDRAW, words)
+
+    def leg(self, words: list[str]) -> dict[str, int]:
+        legs = [LEGS[word] for word in words if word in LEGS]
+        return {
+            "account_id": self.account(words[0]),
+            "market_id": self.market_id,
+            "position_side": legs[0] if legs else c.PositionSide.NET,
+        }
+
+    def command_leverage(self, words: list[str]) -> dict[str, int]:
+        return {"kind": K.SET_LEVERAGE, **self.leg(words), "amount": int(words[1])}
+
+    def command_margin(self, words: list[str]) -> dict[str, int]:
+        return {"kind": K.MOVE_MARGIN, **self.leg(words), "amount": self.money(words[1])}
+
+    def mode(self, words: list[str], kind: K, flags: int) -> dict[str, int]:
+        of_market = {"market_id": self.market_id} if kind == K.SET_MARGIN_MODE else {}
+        return {"kind": kind, "account_id": self.account(words[0]), "flags": flags, **of_market}
+
+    def command_isolated(self, words: list[str]) -> dict[str, int]:
+        return self.mode(words, K.SET_MARGIN_MODE, c.Flag.ISOLATED)
+
+    def command_cross(self, words: list[str]) -> dict[str, int]:
+        return self.mode(words, K.SET_MARGIN_MODE, 0)
+
+    def command_hedge(self, words: list[str]) -> dict[str, int]:
+        return self.mode(words, K.SET_POSITION_MODE, c.Flag.HEDGE)
+
+    def command_oneway(self, words: list[str]) -> dict[str, int]:
+        return self.mode(words, K.SET_POSITION_MODE, 0)
+
+    def command_seed(self, words: list[str]) -> dict[str, int]:
+        """`seed alice -10 @ 100 isolated 50`."""
+        isolated = "isolated" in words
+        amount = self.money(words[words.index("isolated") + 1]) if isolated else 0
+        return {
+            "kind": K.SEED_POSITION,
+            **self.leg(words),
+            "lots": int(words[1]),
+            "price": self.price(words[3]),
+            "amount": amount,
+            "flags": c.Flag.ISOLATED if isolated else 0,
+        }
+
+    # -- orders ---------------------------------------------------------------------------------
+
+    def order(self, side: int, words: list[str], **values: int) -> dict[str, int]:
+        """The part that every order has; options follow in any order."""
+        numbered = [word for word in words if word.startswith("#")]
+        self.orders_count += not numbered
+        options = {
+            "order_type": c.OrderType.LIMIT,
+            "time_in_force": c.TimeInForce.GTC,
+            "order_id": int(numbered[0][1:]) if numbered else self.orders_count,
+        }
+        for text in ("gtc", "ioc", "fok"):
+            if text in words:
+                options["time_in_force"] = c.TimeInForce[text.upper()]
+        if "stp" in words:
+            name = words[words.index("stp") + 1].upper()
+            options["self_trade"] = c.SelfTrade[f"CANCEL_{name}"]
+        flags = (c.Flag.POST_ONLY if "post" in words else 0) | (
+            c.Flag.REDUCE_ONLY if "reduce" in words else 0
+        )
+        return {
+            "kind": K.NEW_ORDER,
+            **self.leg(words),
+            "side": side,
+            "lots": int(words[1]),
+            "flags": flags,
+            **options,
+            **values,
+        }
+
+    def plain_order(self, side: int, words: list[str]) -> dict[str, int]:
+        if "market" in words:
+            return self.order(side, words, order_type=c.OrderType.MARKET)
+        assert words[2] == "@", f"{self.sentence}: `@ PRICE` or `market`"
+        return self.order(side, words, price=self.price(words[3]))
+
+    def command_buy(self, words: list[str]) -> dict[str, int]:
+        return self.plain_order(c.Side.BUY, words)
+
+    def command_sell(self, words: list[str]) -> dict[str, int]:
+        return self.plain_order(c.Side.SELL, words)
+
+    def command_stop(self, words: list[str]) -> dict[str, int]:
+        """`stop sell alice 2 @ 95 mark limit 94`: released by the mark at 95."""
+        side, words = c.Side[words[0].upper()], words[1:]
+        values = {
+            "order_type": c.OrderType.STOP_MARKET,
+            "trigger_price": self.price(words[3]),
+            "trigger_kind": TRIGGERS[words[4]],
+        }
+        if "limit" in words:
+            values["order_type"] = c.OrderType.STOP_LIMIT
+            values["price"] = self.price(words[words.index("limit") + 1])
+        return self.order(side, words, **values)
+
+    def command_cancel(self, words: list[str]) -> dict[str, int]:
+        account_id = self.account(words[0])
+        if words[1] == "all":
+            market_id = self.market_id if "here" in words else 0
+            return {"kind": K.CANCEL_ALL, "account_id": account_id, "market_id": market_id}
+        return {"kind": K.CANCEL, "account_id": account_id, "order_id": int(words[1][1:])}
+
+    def command_amend(self, words: list[str]) -> dict[str, int]:
+        return {
+            "kind": K.AMEND,
+            "account_id": self.account(words[0]),
+            "order_id": int(words[1][1:]),
+            "lots": int(words[2]),
+            "price": self.price(words[4]),
+        }
+
+    # -- prices ---------------------------------------------------------------------------------
+
+    def price_command(self, kind: K, words: list[str]) -> dict[str, int]:
+        return {"kind": kind, "market_id": self.market_id, "price": self.price(words[0])}
+
+    def command_index(self, words: list[str]) -> dict[str, int]:
+        return self.price_command(K.INDEX, words)
+
+    def command_mark(self, words: list[str]) -> dict[str, int]:
+        return self.price_command(K.MARK, words)
+
+    def command_last(self, words: list[str]) -> dict[str, int]:
+        return self.price_command(K.TRADE, words)
+
+    def command_depth(self, words: list[str]) -> dict[str, int]:
+        """`depth buy 99 x 10` or `depth clear`."""
+        if words[0] == "clear":
+            return {"kind": K.DEPTH_CLEAR, "market_id": self.market_id}
+        command = self.price_command(K.DEPTH, words[1:])
+        return {**command, "side": c.Side[words[0].upper()], "lots": int(words[3])}
+
+    def command_funding(self, words: list[str]) -> dict[str, int]:
+        """`funding 100 ppm`, or `funding 100 ppb at 95` with the price of that instant."""
+        rate_ppb = int(words[0]) * (1_000 if words[1] == "ppm" else 1)
+        price = self.price(words[3]) if "at" in words else 0
+        return {
+            "kind": K.FUNDING,
+            "market_id": self.market_id,
+            "amount": rate_ppb,
+            "price": price,
+        }
