@@ -1,9 +1,10 @@
-"""Strict TOML: overrides by dotted path, decoding with one-line refusals, paths that stay inside.
+"""Strict TOML: overrides by dotted path, one-line refusals, paths that stay inside, and text.
 
 Knows no scenario and no venue: it works on trees of tables and lists, and on whatever struct
 they are to become. Every refusal is a ScenarioError that names the file and the field.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -145,3 +146,57 @@ def flatten(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple
             yield from flatten(value, (*path, key))
         else:
             yield ".".join((*path, key)), value
+
+
+def toml_text(tree: dict[str, Any]) -> str:
+    """A tree of tables, lists, text, whole numbers and booleans as TOML; None is left out.
+
+    Lists, and tables inside lists, are written inline, one item a line where the items are tables.
+
+    >>> print(toml_text({"a": 1, "b": {"c.d": "x", "e": [True]}, "f": [{"g": 2, "h": None}]}))
+    a = 1
+    f = [
+      { g = 2 },
+    ]
+    <BLANKLINE>
+    [b]
+    "c.d" = "x"
+    e = [true]
+    <BLANKLINE>
+    """
+    return "\n".join(_toml_lines(tree, ())) + "\n"
+
+
+def _toml_lines(table: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    """The lines of one table: its own values first, then the tables inside it."""
+    for key, value in table.items():
+        if value is None or isinstance(value, dict):
+            continue
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{_toml_key(key)} = ["
+            yield from (f"  {_toml_value(item)}," for item in value)
+            yield "]"
+        else:
+            yield f"{_toml_key(key)} = {_toml_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield ""
+            yield f"[{'.'.join(_toml_key(part) for part in (*path, key))}]"
+            yield from _toml_lines(value, (*path, key))
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs = (f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items() if v is not None)
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, bool | int):
+        return str(value).lower()
+    if isinstance(value, str):  # JSON escapes are TOML escapes, but for DEL
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    raise TypeError(f"expected text, a whole number or a boolean, got {value!r}")
