@@ -76,6 +76,7 @@ class Setup(msgspec.Struct, frozen=True):
     swing_ppm: int
     events_slack: int
     batch: int
+    avalanche: int  # accounts that fall one after the other before the random commands; 0: none
 
     def fuzzer(self) -> Fuzzer:
         """The command generator of this setup, at its beginning."""
@@ -90,7 +91,10 @@ class Setup(msgspec.Struct, frozen=True):
     def commands(self, count: int) -> list[tuple[int, ...]]:
         """The opening and `count` random commands, as tuples in COMMAND field order."""
         fuzzer = self.fuzzer()
-        return fuzzer.opening() + fuzzer.draw(count)
+        rows = fuzzer.opening()
+        if self.avalanche:
+            rows += fuzzer.avalanche(self.avalanche)
+        return rows + fuzzer.draw(count)
 
     def core(self, *, events_slack: int | None = None, check_index: bool = True) -> Exchange:
         """The compiled exchange of this setup."""
@@ -127,7 +131,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def draw_profile(seed: int) -> VenueProfile:
-    """A valid profile with every switch drawn at random."""
+    """A valid profile with every switch drawn at random.
+
+    >>> draw_profile(1) == draw_profile(1)
+    True
+    """
     rng = random.Random(seed)
     raw = msgspec.to_builtins(load_venue(BASE_PROFILE))
     raw["margin"]["tier_mode"] = rng.choice(["marginal", "flat"])
@@ -168,14 +176,15 @@ def draw_setup(seed: int) -> Setup:
     rng = random.Random(seed * 7 + 1)
     profile = draw_profile(seed)
     curves = {}
-    if rng.random() < 0.5:
+    avalanche = 24 if seed % 8 == 0 and profile.mark.source == "median" else 0
+    if rng.random() < 0.5 and not avalanche:
         levels = [DepthLevel(offset_ppm=offset, lots=lots) for offset, lots in CURVE_LEVELS]
         half_life_ns = rng.choice([0, 10**9, 10**10])
         curves[1] = DepthCurve(levels=levels, refill_half_life_ns=half_life_ns)
     capacities = Capacities(
-        accounts_max=rng.choice([10, 12]),
-        positions_max=rng.choice([8, 24, 48]),
-        orders_max=rng.choice([10, 60, 300]),
+        accounts_max=rng.choice([10, 12]) + avalanche,
+        positions_max=rng.choice([8, 24, 48]) + avalanche,
+        orders_max=rng.choice([10, 60, 300]) + avalanche,
     )
     inverse = profile.markets[0].payoff == "inverse"
     return Setup(
@@ -183,11 +192,12 @@ def draw_setup(seed: int) -> Setup:
         profile=profile,
         capacities=capacities,
         curves=curves,
-        feedback_ppm=rng.choice([0, 500_000, 10**6]),
+        feedback_ppm=10**6 if avalanche else rng.choice([0, 500_000, 10**6]),
         deposit_quote=10**6 if inverse else rng.choice([10**6, 10**7, 10**8]),
         swing_ppm=rng.choice([3_000, 30_000]),
         events_slack=rng.choice([0, 10, 65_536]),
         batch=rng.choice([1, 7, 200]),
+        avalanche=avalanche,
     )
 
 

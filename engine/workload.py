@@ -120,6 +120,42 @@ class Fuzzer:
             rows.append(self.row(kind=K.DEPOSIT, account_id=account_id, amount=self.money()))
         return rows
 
+    def avalanche(self, count: int) -> list[tuple[int, ...]]:
+        """Longs with ever more margin over a book with one lot every 3 000 ppm, and the trade
+        that starts them falling: each liquidation takes the bid that liquidates the next.
+
+        It needs a market without a curve whose mark is the median: recorded quotes far below
+        the index make a basis that lets the mark follow the last price down.
+        """
+        numbers = self.numbers[0]
+        price = self.start_prices[0]
+        self.prices[0] = price
+
+        def below(ppm: int) -> int:
+            return price * (c.PPM - ppm) // c.PPM // numbers.tick_price * numbers.tick_price
+
+        rows = [self.row(kind=K.DEPTH_CLEAR, market_id=1)]
+        for side, ppm in ((1, 300_000), (2, 280_000)):
+            rows.append(self.row(kind=K.DEPTH, market_id=1, side=side, price=below(ppm), lots=1))
+        for _ in range(32):
+            self.now_ns += 10**10
+            rows.append(self.row(kind=K.INDEX, market_id=1, price=price))
+        rows.append(self.row(kind=K.DEPTH_CLEAR, market_id=1))
+        rows.append(self.row(kind=K.TRADE, market_id=1, price=price))
+        lots = 20
+        notional = lots * (price * numbers.unit_quote or numbers.face_quote // price)
+        for place in range(1, count + 1):
+            account_id = c.FIRST_USER_ID + self.accounts + place
+            wallet = notional * (numbers.tier_maintenance_ppm[0] + 3_000 * place - 500) // c.PPM
+            position = {"market_id": 1, "lots": lots, "price": price}
+            rows.append(self.row(kind=K.OPEN_ACCOUNT, account_id=account_id))
+            rows.append(self.row(kind=K.DEPOSIT, account_id=account_id, amount=wallet))
+            rows.append(self.row(kind=K.SEED_POSITION, account_id=account_id, **position))
+            bid = {"market_id": 1, "side": 1, "price": below(3_000 * place + 3_000), "lots": 1}
+            rows.append(self.row(kind=K.DEPTH, **bid))
+        rows.append(self.row(kind=K.TRADE, market_id=1, price=below(3_000)))
+        return rows
+
     def one(self, kind: int) -> tuple[int, ...]:
         self.now_ns += self.random.choice((0, 0, 1, 10**6, 10**9, 7 * 10**9))
         values = getattr(self, f"_{K(kind).name.lower()}")()
@@ -142,7 +178,7 @@ class Fuzzer:
             values[name] = rng.choice((-1, 0, 1, 2, 3, 4, 5, 8, 9, 99))
         elif name == "time_ns":
             values[name] = self.now_ns - rng.choice((1, 10**9, 10**18))
-        elif name == "order_id" and self.open_orders:
+        elif name == "order_id" and self.open_orders and rng.random() < 0.7:
             values[name] = rng.choice(self.open_orders)[1]  # taken, or somebody else's
         else:
             old = values.get(name, 0)
@@ -216,6 +252,10 @@ class Fuzzer:
         if kind in (3, 4):
             values["trigger_kind"] = rng.choice((1, 2, 3))
             values["trigger_price"] = self.near(index, 30_000)
+        if rng.random() < 0.01:
+            values[rng.choice(("price", "trigger_price"))] = self.near(index, 30_000) + 1
+        if self.open_orders and rng.random() < 0.01:
+            values["order_id"] = order_id = rng.choice(self.open_orders)[1]
         live = (account_id, order_id, index, values.get("price", 0), values["lots"])
         self.open_orders = [*self.open_orders[-59:], live]
         return values
@@ -272,7 +312,7 @@ class Fuzzer:
     def _depth(self) -> dict[str, int]:
         rng, index = self.random, self.market()
         side = rng.choice((1, 2))
-        price = self.near(index, 10_000)
+        price = self.near(index, rng.choice((10_000, 10_000, 300_000)))
         lots = rng.choice((0, self.lots(index) * 5, 1))
         return {"market_id": index + 1, "side": side, "price": price, "lots": lots}
 

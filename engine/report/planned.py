@@ -55,9 +55,7 @@ def liquidation_map(
     # A domain is one isolated position, or everything cross of an account.
     cross = held[:, _ISOLATED] == 0
     own = np.where(cross, 0, 1 + np.arange(len(held)))
-    keys, domain = np.unique(
-        np.column_stack([held[:, _ACCOUNT], own]), axis=0, return_inverse=True
-    )
+    keys, domain = np.unique(np.column_stack([held[:, _ACCOUNT], own]), axis=0, return_inverse=True)
     domain = domain.reshape(-1)
     wallet = accounts[np.searchsorted(accounts[:, 0], keys[:, 0]), 1].astype(np.float64)
     surplus = np.where(keys[:, 1] == 0, wallet, 0.0)  # equity less maintenance, at the marks

@@ -59,11 +59,11 @@ def test_a_market_order_costs_the_edge_of_the_band(exchange: Venue):
 
 
 def test_orders_on_both_sides_need_margin_for_the_worse_one(exchange: Venue):
-    """R34, R38. 10 to buy and 10 to sell can make 10 either way: margin 100 is enough."""
+    """R34, R38. 5 to buy and 5 to sell can make 5 either way: margin 50 is enough."""
     exchange.play(START).play("""
-        deposit alice 100
-        buy alice 10 @ 99
-        sell alice 10 @ 101
+        deposit alice 50
+        buy alice 5 @ 99
+        sell alice 5 @ 101
         sell alice 1 @ 101
         expect rejected INSUFFICIENT_MARGIN
     """)
@@ -318,14 +318,14 @@ def test_accounts_and_money_at_the_edge(exchange: Venue):
         expect rejected INSUFFICIENT_BALANCE
         withdraw fund 4
         expect fund wallet 1
-        deposit alice 11529215046068464.77
+        deposit alice 11529215046068469.77
         expect rejected AMOUNT_OUT_OF_RANGE
-        deposit alice 11529215046068464.76
+        deposit alice 11529215046068469.76
         expect rejected MONEY_BOUND
-        deposit alice 11529215046068459.76
+        deposit alice 11529215046068464.76
         deposit alice 0.01
         expect rejected MONEY_BOUND
-        withdraw alice 11529215046068459.76
+        withdraw alice 11529215046068464.76
         expect alice wallet 0
         deposit nobody 5
         expect rejected UNKNOWN_ACCOUNT

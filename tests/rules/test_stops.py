@@ -176,6 +176,7 @@ def test_liquidations_go_before_stops(exchange: Venue):
         open dave
         deposit dave 100
         seed dave 10 @ 100
+        leverage bob 5
         buy bob 10 @ 93
         buy bob 1 @ 80
         stop sell alice 1 @ 95 mark
