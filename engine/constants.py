@@ -195,8 +195,8 @@ class Step(IntEnum):
     """What the ordered steps of a liquidation can be (profile: liquidation.steps)."""
 
     CANCEL_ORDERS = 1  # of the whole account
-    COVER_SHORTAGE = 2  # one order, just large enough to restore compliance
-    CLOSE_POSITION = 3  # one order for everything
+    COVER_SHORTAGE = 2  # an order just large enough to restore compliance
+    CLOSE_POSITION = 3  # an order for everything
 
 
 class Absorber(IntEnum):

@@ -300,6 +300,9 @@ def validate(profile: VenueProfile) -> VenueProfile:
     steps = profile.liquidation.steps
     if not steps or steps[-1] == "cancel_orders" or len(set(steps)) != len(steps):
         raise ProfileError(f"{profile.name}: liquidation.steps: each once, an order step last")
+    order = ("cancel_orders", "cover_shortage", "close_position")
+    if list(steps) != [step for step in order if step in steps]:
+        raise ProfileError(f"{profile.name}: liquidation.steps: expected in the order {order}")
     waterfall = profile.losses.waterfall
     if not waterfall or waterfall[-1] != "fund_unlimited" or len(set(waterfall)) != len(waterfall):
         raise ProfileError(f"{profile.name}: losses.waterfall: each once, fund_unlimited last")

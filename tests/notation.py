@@ -17,6 +17,8 @@ compiled core or the rulebook.
 import re
 
 import numpy as np
+from expectations import Expectations
+from small_venues import INVERSE, LINEAR, build, patch, raw_profile
 
 from engine import constants as c
 from engine.constants import CommandKind as K
@@ -25,8 +27,6 @@ from engine.reference.exchange import ReferenceExchange
 from engine.rows import COMMAND, EVENT
 from engine.units import parse_decimal
 from engine.venue import Capacities, DepthCurve, DepthLevel, market_numbers
-from expectations import Expectations
-from small_venues import INVERSE, LINEAR, build, patch, raw_profile
 
 NANOSECONDS = {"ns": 1, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
 SYSTEM = {"fund": 1, "fees": 2, "rounding": 3, "clearing": 4, "maker": 5}

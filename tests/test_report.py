@@ -236,6 +236,6 @@ def test_page_draws_every_picture_without_a_console_error(page, tmp_path):
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr
     text = done.stdout
-    assert text.count('class="chart js-plotly-plot"') == text.count("data-figure=") == 5
+    assert text.count('class="chart js-plotly-plot"') == text.count("data-figure=") == 6
     assert text.count('class="point"') > 20  # bars
     assert text.count('class="js-line"') >= 4  # mark, index, fund, mark over the map

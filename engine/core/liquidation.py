@@ -21,7 +21,7 @@ from engine.constants import (
 from engine.core.arithmetic import mul_div
 from engine.core.deleveraging import deleverage
 from engine.core.events import emit
-from engine.core.kernel import NOTHING, kernel, part
+from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import (
     FUND,
     cross_health,
@@ -65,16 +65,17 @@ def largest_position(s, account_row, domain_row):
     return best
 
 
-@part(NOTHING)
-def place_liquidation_order(s, account_row, domain_row, position_row):
-    """Implements R78 and R79."""
+@part(INT)
+def place_liquidation_order(s, account_row, domain_row, position_row, cover):
+    """Implements R78 and R79; returns 1 if the order was for everything."""
     words = header(s)
     position = positions(s)[position_row]
     market_id = position["market_id"]
     market = markets(s)[market_id]
     equity, maintenance, _, _ = domain_health(s, account_row, domain_row)
     lots = abs(position["lots"])
-    if words[H.COVER_SHORTAGE] != 0:
+    whole = abs(position["lots"])
+    if cover != 0:
         size = position_notional(s, position_row)
         rate_ppm = tiers(s)[tier_row(s, market, size)]["maintenance_ppm"]
         lots = shortage_lots(market, position["lots"], size, rate_ppm, maintenance - equity)
@@ -114,6 +115,7 @@ def place_liquidation_order(s, account_row, domain_row, position_row):
     charge = min(charge, max(0, domain_health(s, account_row, domain_row)[0]))
     if charge > 0:
         to_fund(s, EventKind.LIQUIDATION_FEE, account_row, domain_row, charge)
+    return 1 if lots == whole else 0
 
 
 @kernel
@@ -184,7 +186,7 @@ def absorb(s, account_row, domain_row, position_row):
 
 @kernel
 def work_off(s, account_row, domain_row):
-    """Implements R76."""
+    """Implements R76 and R87."""
     words = header(s)
     if words[H.CANCEL_FIRST] != 0:
         cancel_all(s, account_row, 0, CancelReason.LIQUIDATION)
@@ -195,10 +197,15 @@ def work_off(s, account_row, domain_row):
     position_row = largest_position(s, account_row, domain_row)
     while position_row != 0:
         end = LiquidationEnd.CLOSED_IN_BOOK.value
-        place_liquidation_order(s, account_row, domain_row, position_row)
-        equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
-        if equity >= maintenance:
-            return LiquidationEnd.RESTORED.value if legs > 0 else end
+        whole = 0
+        for cover in range(1, -1, -1):
+            step = words[H.COVER_SHORTAGE] if cover == 1 else words[H.CLOSE_POSITION]
+            if step == 0 or whole == 1:
+                continue
+            whole = place_liquidation_order(s, account_row, domain_row, position_row, cover)
+            equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
+            if equity >= maintenance:
+                return LiquidationEnd.RESTORED.value if legs > 0 else end
         if positions(s)[position_row]["lots"] != 0:
             end = absorb(s, account_row, domain_row, position_row)
             equity, maintenance, _, legs = domain_health(s, account_row, domain_row)

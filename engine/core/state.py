@@ -49,7 +49,8 @@ class H(IntEnum):
     FUNDING_INTERVAL_NS = auto()
     RATE_CAP_PPB = auto()
     CANCEL_FIRST = auto()  # 1: liquidation starts by cancelling the account's orders
-    COVER_SHORTAGE = auto()  # 1: one order for the shortage; 0: for everything
+    COVER_SHORTAGE = auto()  # 1: an order for the shortage
+    CLOSE_POSITION = auto()  # 1: an order for everything, after the other if both
     SURPLUS_RULE = auto()
     ADL_SCORE = auto()
     FUND_INVENTORY_PPM = auto()

@@ -197,6 +197,7 @@ def write_switches(words: np.ndarray, profile: VenueProfile) -> None:
     words[H.RATE_CAP_PPB] = profile.funding.rate_cap_ppb
     words[H.CANCEL_FIRST] = "cancel_orders" in profile.liquidation.steps
     words[H.COVER_SHORTAGE] = "cover_shortage" in profile.liquidation.steps
+    words[H.CLOSE_POSITION] = "close_position" in profile.liquidation.steps
     words[H.SURPLUS_RULE] = SurplusRule[profile.liquidation.surplus.upper()]
     words[H.ADL_SCORE] = AdlScore[profile.losses.adl_score.upper()]
     words[H.FUND_INVENTORY_PPM] = profile.losses.fund_inventory_ppm
@@ -210,11 +211,22 @@ def write_market(
 ) -> None:
     """The constants and tiers of one market."""
     market = block.table("MARKETS")[market_id]
-    for name in (
-        "payoff tick_price price_min price_max unit_quote face_quote order_lots_min "
-        "order_lots_max open_interest_lots_max leverage_default maker_fee_ppm taker_fee_ppm "
-        "price_band_ppm liquidation_fee_ppm"
-    ).split():
+    for name in [
+        "payoff",
+        "tick_price",
+        "price_min",
+        "price_max",
+        "unit_quote",
+        "face_quote",
+        "order_lots_min",
+        "order_lots_max",
+        "open_interest_lots_max",
+        "leverage_default",
+        "maker_fee_ppm",
+        "taker_fee_ppm",
+        "price_band_ppm",
+        "liquidation_fee_ppm",
+    ]:
         market[name] = getattr(numbers, name)
     market["tiers_count"] = len(numbers.tier_to)
     market["tier_row"] = cursor["TIERS"]

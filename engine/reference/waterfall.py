@@ -84,7 +84,8 @@ def liquidate(world: World, domain: Domain) -> None:
 
 def work_off(world: World, domain: Domain) -> LiquidationEnd:
     """R76. Cancel if the profile says so; then position by position, the largest first, place
-    one order and let the waterfall absorb the rest, until the domain is healthy or flat."""
+    the profile's orders and let the waterfall absorb the rest, until the domain is healthy or
+    flat."""
     account = world.accounts[domain[0]]
     steps = world.profile.liquidation.steps
     if "cancel_orders" in steps:
@@ -94,14 +95,23 @@ def work_off(world: World, domain: Domain) -> LiquidationEnd:
     end = LiquidationEnd.NEGATIVE_BALANCE
     while position := largest_position(world, domain):
         end = LiquidationEnd.CLOSED_IN_BOOK
-        place_order(world, domain, position, cover="cover_shortage" in steps)
-        if not world.is_breached(domain):
-            return LiquidationEnd.RESTORED if open_lots(world, domain) else end
+        for cover in order_steps(steps):
+            whole = place_order(world, domain, position, cover)
+            if not world.is_breached(domain):
+                return LiquidationEnd.RESTORED if open_lots(world, domain) else end
+            if whole:
+                break
         if position.lots:
             end = absorb(world, domain, position)
             if open_lots(world, domain) and not world.is_breached(domain):
                 return LiquidationEnd.RESTORED
     return end
+
+
+def order_steps(steps: list[str]) -> list[bool]:
+    """R87. An order for the shortage, one for everything, or the second after the first: whether
+    each order step of the profile covers the shortage only."""
+    return [step == "cover_shortage" for step in steps if step != "cancel_orders"]
 
 
 def open_lots(world: World, domain: Domain) -> bool:
@@ -116,9 +126,10 @@ def largest_position(world: World, domain: Domain) -> Position | None:
     return min(positions, key=lambda p: (-world.position_notional(p), p.market_id, p.position_side))
 
 
-def place_order(world: World, domain: Domain, position: Position, cover: bool) -> None:
+def place_order(world: World, domain: Domain, position: Position, cover: bool) -> bool:
     """R78. An IOC order limited by the bankruptcy price, for the shortage or for everything;
-    then the liquidation fee on what it filled, at most what equity is left."""
+    then the liquidation fee on what it filled, at most what equity is left. Returns whether the
+    order was for everything."""
     market = world.markets[position.market_id]
     numbers = market.numbers
     equity = world.equity(domain)
@@ -145,11 +156,13 @@ def place_order(world: World, domain: Domain, position: Position, cover: bool) -
         trigger_kind=0,
         seq=0,
     )
+    whole = lots == abs(position.lots)
     before = len(world.events)
     orders.match(world, order, order.price, Cause.LIQUIDATION, 0)
     if order.lots:
         world.emit_order(EventKind.CANCELLED, order, order.lots, reason=CancelReason.IOC_REMAINDER)
     charge_fee(world, domain, position, order.order_id, before)
+    return whole
 
 
 def charge_fee(

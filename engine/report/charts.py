@@ -7,7 +7,7 @@ comes from `series.py`; nothing is computed here that is not also in a table bes
 from typing import Any
 
 from engine.messages import RunSummary
-from engine.report.series import Line, MarketSeries, RunSeries
+from engine.report.series import Closer, Line, MarketSeries, RunSeries
 
 Figure = dict[str, Any]
 
@@ -60,8 +60,8 @@ def _layout(height: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def _clock(series: RunSeries, **more: Any) -> dict[str, Any]:
-    """The time axis: the same span in every picture of a page."""
+def _clock(series: RunSeries | Closer, **more: Any) -> dict[str, Any]:
+    """The time axis: the same span in every picture of a page but the closer one."""
     span = milliseconds([series.first_ns, series.last_ns])
     return _axis("Time, UTC", type="date", showgrid=False, range=span, **more)
 
@@ -80,7 +80,7 @@ def _step(
     }
 
 
-def cascade(market: MarketSeries, asset: str, series: RunSeries) -> Figure:
+def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Figure:
     """Mark and index above, liquidations and ADL fills per stretch below, one time axis."""
     width = series.stretch_ns / 1e6
     middle = [start + width / 2 for start in milliseconds([s.start_ns for s in market.stretches])]

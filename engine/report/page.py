@@ -15,9 +15,9 @@ import msgspec
 from plotly.offline import get_plotlyjs
 
 from engine.audit import AuditResult, Check
-from engine.report import charts, words
-from engine.report.series import LiquidationMap, MarketSeries, RunSeries, read_series
 from engine.messages import RunSummary
+from engine.report import charts, words
+from engine.report.series import Closer, LiquidationMap, MarketSeries, RunSeries, read_series
 from engine.venue import VenueProfile
 
 _HERE = Path(__file__).parent
@@ -233,13 +233,28 @@ def _cascade_section(data: PageData, figures: dict[str, charts.Figure]) -> list[
             _chart(name, f"{market.symbol}: mark and index price with {total:,} liquidations"),
             _details(
                 f"Numbers: {market.symbol} per {each}",
-                _cascade_table(market, series, data.summary.asset),
+                _cascade_table(market, series, data),
             ),
         ]
+    if series.closer:
+        parts += _closer_part(series.closer, data, figures)
     return parts + _drawn_note(data)
 
 
-def _cascade_table(market: MarketSeries, series: RunSeries, asset: str) -> str:
+def _closer_part(closer: Closer, data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+    symbol, each = closer.market.symbol, _duration(closer.stretch_ns)
+    figures["closer"] = charts.cascade(closer.market, data.summary.asset, closer)
+    start, end = (_when(t, closer.stretch_ns) for t in (closer.first_ns, closer.last_ns))
+    return [
+        f"<h3>{_text(symbol)}, the hour with most liquidated notional</h3>",
+        f"<p>{_text(start)} to {_text(end)} UTC, in steps of {_text(each)}.</p>",
+        _chart("closer", f"{symbol}: the hour with most liquidated notional, from {start}"),
+        _details(f"Numbers: {symbol} per {each}", _cascade_table(closer.market, closer, data)),
+    ]
+
+
+def _cascade_table(market: MarketSeries, series: RunSeries | Closer, data: PageData) -> str:
+    asset = data.summary.asset
     heads = (
         "From, UTC",
         "Mark low",
@@ -251,7 +266,7 @@ def _cascade_table(market: MarketSeries, series: RunSeries, asset: str) -> str:
         "ADL fills",
         f"ADL, {asset}",
     )
-    price, money = series.price_decimals, _places(s.notional for s in market.stretches)
+    price, money = data.series.price_decimals, _places(s.notional for s in market.stretches)
     rows = [
         (
             _when(s.start_ns, series.stretch_ns),
@@ -337,6 +352,23 @@ def _loss_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
             ),
         ),
         "</div></div>",
+        *_inventory_note(summary),
+    ]
+
+
+def _inventory_note(summary: RunSummary) -> list[str]:
+    """What became of the positions the fund took, which the loss at the takeover cannot show."""
+    if not summary.fund_notional_quote:
+        return []
+    unrealised = words.money_text(abs(summary.fund_unrealised_quote), summary.money_decimals)
+    result = "loss" if summary.fund_unrealised_quote < 0 else "profit"
+    notional = words.money_text(summary.fund_notional_quote, summary.money_decimals)
+    return [
+        (
+            f'<p class="note">The fund still holds positions of {notional} {_text(summary.asset)}, '
+            f"with an unrealised {result} of {unrealised} {_text(summary.asset)} at the last mark. "
+            "What the market did to it after the takeover is not part of the loss above.</p>"
+        )
     ]
 
 
@@ -373,8 +405,9 @@ def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]
         ]
         if market.map_outside:
             parts.append(
-                f'<p class="note">{_number(market.map_outside, money)} {_text(asset)} lie outside '
-                "the drawn prices.</p>"
+                f'<p class="note">Another {_number(market.map_outside, money)} {_text(asset)} lie '
+                f"beyond the drawn prices, below {_number(market.map_buckets[0].low, price)} or "
+                f"above {_number(market.map_buckets[-1].high, price)}.</p>"
             )
     return parts
 

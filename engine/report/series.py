@@ -20,6 +20,8 @@ PRICE_BUCKETS_MAX = 48
 MARKETS_MAX = 4  # drawn in full; the others are listed
 _MAP_REACH = 0.6  # of the mark's range, drawn beyond it on the liquidation-price map
 _SECOND = 1_000_000_000
+_CLOSER_NS, _CLOSER_STRETCH_NS = 3_600 * _SECOND, 60 * _SECOND
+_CLOSER_FROM_NS = 3 * _CLOSER_NS  # a shorter run is drawn finely enough as a whole
 _ROUND_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600)
 _CAUSES = {"book": "liquidation", "fund": "takeover", "adl": "adl", "residual": "residual"}
 
@@ -68,6 +70,15 @@ class MarketSeries(msgspec.Struct):
     map_outside: float  # notional beyond the drawn range
 
 
+class Closer(msgspec.Struct):
+    """The busiest stretch of time of the market with most liquidations, drawn at a finer scale."""
+
+    first_ns: int
+    last_ns: int
+    stretch_ns: int
+    market: MarketSeries
+
+
 class FundStretch(msgspec.Struct):
     """The fund in one stretch of time: what came in, what went out, and its balance after."""
 
@@ -88,6 +99,7 @@ class RunSeries(msgspec.Struct):
     others: list[tuple[str, float]]
     fund: Line
     fund_stretches: list[FundStretch]
+    closer: Closer | None  # None where the whole run is short, or nobody was liquidated
 
 
 # Prices at which accounts would be liquidated: per symbol prices, notional, side (+1 long, -1).
@@ -175,7 +187,27 @@ def read_series(run_dir: str | Path, planned: LiquidationMap | None = None) -> R
         others=[(symbol, totals.get(symbol, 0.0)) for symbol in symbols[MARKETS_MAX:]],
         fund=reaching(fund, span[1]),
         fund_stretches=fund_stretches,
+        closer=_closer(symbols, tables, closed, span),
     )
+
+
+def _closer(
+    symbols: list[str],
+    tables: Mapping[str, pl.LazyFrame],
+    closed: pl.DataFrame,
+    span: tuple[int, int],
+) -> Closer | None:
+    """The hour in which most notional was liquidated in the most liquidated market."""
+    mine = closed.filter(pl.col("market") == symbols[0]) if symbols else closed
+    if span[1] - span[0] < _CLOSER_FROM_NS or not mine.height:
+        return None
+    times, notional = mine["t"].to_numpy(), mine["notional"].to_numpy()
+    total = np.concatenate([[0.0], np.cumsum(notional)])
+    ends = np.searchsorted(times, times + _CLOSER_NS, side="right")
+    start = int(times[int(np.argmax(total[ends] - total[:-1]))])
+    start -= start % _CLOSER_STRETCH_NS
+    clock = (start, start + _CLOSER_NS, _CLOSER_STRETCH_NS)
+    return Closer(*clock, _market(symbols[0], tables, closed, clock, None))
 
 
 def _fund(table: pl.LazyFrame, first: int, stretch_ns: int) -> tuple[Line, list[FundStretch]]:
@@ -218,9 +250,10 @@ def _market(
     planned: LiquidationMap | None,
 ) -> MarketSeries:
     mine = pl.col("market").cast(pl.String) == symbol
+    inside = pl.col("time").cast(pl.Int64).is_between(clock[0], clock[1])
     prices = (
         tables["marks"]
-        .filter(mine)
+        .filter(mine & inside)
         .select(
             pl.col("time").cast(pl.Int64).alias("t"),
             pl.col("mark_price").cast(pl.Float64).alias("mark"),
@@ -234,7 +267,7 @@ def _market(
         changed = known.filter((pl.col(name) != pl.col(name).shift(1)).fill_null(True))
         line = thin(changed["t"].to_numpy(), changed[name].to_numpy())
         lines[name] = reaching(line, clock[1])
-    fills = closed.filter(pl.col("market") == symbol)
+    fills = closed.filter((pl.col("market") == symbol) & pl.col("t").is_between(*clock[:2]))
     if planned is not None and symbol in planned:
         where = planned[symbol]
     else:

@@ -5,7 +5,6 @@ Texts only, made from the report and the scenario; the page escapes and lays the
 
 from datetime import UTC, datetime
 
-from engine.constants import PPM
 from engine.messages import CurveLiquidity, Report
 from engine.population.columns import FitRow
 from engine.report.words import count_text

@@ -4,9 +4,9 @@ At leverage 10 one lot at mark 100 needs 10.00; the first margin tier ends at 1 
 """
 
 import pytest
+from notation import Venue
 
 from engine.constants import CommandKind, OrderType, Side
-from notation import Venue
 
 START = """
     index 100
@@ -70,7 +70,7 @@ def test_orders_on_both_sides_need_margin_for_the_worse_one(exchange: Venue):
 
 
 def test_an_order_that_reduces_needs_nothing(exchange: Venue):
-    """R34, R40. Long 10 with equity at the margin: selling 10 is free, selling 21 would need 110."""
+    """R34, R40. Long 10 with equity at the margin: selling 20 turns it round and needs no more."""
     exchange.play(START).play("""
         deposit alice 100
         buy alice 10 @ 100

@@ -4,7 +4,6 @@ Three lots at 101 are 303.00: a fee of 500 ppm is 0.1515.
 """
 
 import pytest
-
 from notation import Venue
 
 START = """
@@ -71,7 +70,9 @@ def test_the_venues_own_accounts_pay_nothing(exchange: Venue):
     """)
 
 
-@pytest.mark.parametrize(("ppm", "fee"), [("1", "0.01"), ("0", "0"), ("33", "0.01"), ("34", "0.02")])
+@pytest.mark.parametrize(
+    ("ppm", "fee"), [("1", "0.01"), ("0", "0"), ("33", "0.01"), ("34", "0.02")]
+)
 def test_the_least_fee_is_one_unit(exchange: Venue, ppm: str, fee: str):
     """R22. 303.00 at 33 ppm is 0.009999, at 34 ppm 0.010302."""
     exchange.play(f"given market.taker_fee_ppm = {ppm}").play(START).play(f"""

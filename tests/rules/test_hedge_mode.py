@@ -1,7 +1,6 @@
 """Hedge mode: a long and a short leg side by side in one market. Every number here is ours."""
 
 import pytest
-
 from notation import Venue
 
 START = """

@@ -30,7 +30,9 @@ def test_opening_takes_initial_margin_from_the_wallet(exchange: Venue):
 
 def test_the_fee_of_the_opening_comes_with_it(exchange: Venue):
     """R26. 500 ppm of 500 is 0.25: charged to the position, which is given it on top."""
-    exchange.play("given market.taker_fee_ppm = 500").play(START).play(trade("buy", 5, 100)).play("""
+    exchange.play("given market.taker_fee_ppm = 500").play(START).play(
+        trade("buy", 5, 100)
+    ).play("""
         expect event MARGIN_MOVED alice amount 50.25
         expect alice wallet 49.75
         expect alice margin 50

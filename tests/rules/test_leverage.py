@@ -4,7 +4,6 @@ Leverage 10 is allowed up to 1 000 of notional, 5 up to 5 000, 2 up to 20 000.
 """
 
 import pytest
-
 from notation import Venue
 
 START = """
@@ -16,7 +15,8 @@ START = """
 
 
 @pytest.mark.parametrize(
-    ("leverage", "needed", "short"), [(10, "50", "49.99"), (7, "71.43", "71.42"), (3, "166.67", "166.66")]
+    ("leverage", "needed", "short"),
+    [(10, "50", "49.99"), (7, "71.43", "71.42"), (3, "166.67", "166.66")],
 )
 def test_initial_margin_is_rounded_up(exchange: Venue, leverage: int, needed: str, short: str):
     """R32. Five lots at 100: 500 / 7 = 71.428..., 500 / 3 = 166.66..."""

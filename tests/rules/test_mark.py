@@ -4,7 +4,6 @@ Numbers are ours, but for the funding-adjusted index, whose source stands beside
 """
 
 import pytest
-
 from notation import Venue
 
 MEDIAN = "given mark.source = median"
@@ -31,7 +30,8 @@ def test_a_tape_mark_is_taken_as_it_is(exchange: Venue):
 
 
 @pytest.mark.parametrize(
-    ("last", "mark"), [("103", "103"), ("110", "106"), ("90", "100"), ("100", "100"), ("106", "106")]
+    ("last", "mark"),
+    [("103", "103"), ("110", "106"), ("90", "100"), ("100", "100"), ("106", "106")],
 )
 def test_the_median_of_index_basis_and_last(exchange: Venue, last: str, mark: str):
     """R51, R52. Price 1 is the index 100, price 2 is 106."""

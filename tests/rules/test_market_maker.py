@@ -29,7 +29,9 @@ def test_prices_are_rounded_away_from_the_index(exchange: Venue):
 
 def test_levels_outside_the_price_range_are_left_out(exchange: Venue):
     """R58. Below 1 there is no bid."""
-    exchange.play(CURVE).play("index 1\nexpect book | 2x5 3x10\nindex 2\nexpect book 1x5 | 3x5 4x10")
+    exchange.play(CURVE).play(
+        "index 1\nexpect book | 2x5 3x10\nindex 2\nexpect book 1x5 | 3x5 4x10"
+    )
 
 
 def test_what_was_taken_comes_back_by_half_in_a_half_life(exchange: Venue):

@@ -86,7 +86,7 @@ def test_when_the_position_turns_all_go(exchange: Venue):
 
 
 def test_it_needs_no_margin(exchange: Venue):
-    """R40. Equity 46.50 is just the margin of five lots at 93: no more to buy, but she may close."""
+    """R40. Equity 46.50 is just the margin of five lots at 93: none to buy, but she may close."""
     exchange.play(START).play("""
         index 93
         withdraw alice 18.5

@@ -6,7 +6,6 @@ liquidated at once and the event shows the margin that was needed.
 """
 
 import pytest
-
 from notation import Venue
 
 SMALL_STEPS = """
@@ -59,7 +58,9 @@ def test_flat_tiers(exchange: Venue, price: int, margin: str):
     """)
 
 
-@pytest.mark.parametrize(("money", "liquidated"), [("49.99", True), ("50", False), ("50.01", False)])
+@pytest.mark.parametrize(
+    ("money", "liquidated"), [("49.99", True), ("50", False), ("50.01", False)]
+)
 def test_liquidation_starts_below_maintenance_not_at_it(
     exchange: Venue, money: str, liquidated: bool
 ):
