@@ -105,6 +105,19 @@ class Exchange:
         """Hash of `rows()`: equal for equal states, in either implementation."""
         return state_digest(self.rows())
 
+    def best(self, market_id: int) -> tuple[int, int, int, int]:
+        """Best bid price and lots, best ask price and lots of a market; 0 and 0 where empty."""
+        if not 1 <= market_id <= len(self.profile.markets):
+            raise KeyError(f"no market {market_id}")
+        market = self.block.table("MARKETS")[market_id]
+        levels = self.block.table("LEVELS")
+        values: list[int] = []
+        for name in ("best_bid_tick", "best_ask_tick"):
+            tick = int(market[name])
+            lots = int(levels[int(market["level_row"]) + tick]["lots"]) if tick else 0
+            values += [tick * int(market["tick_price"]), lots]
+        return tuple(values)
+
     def balance(self, account_id: int) -> int:
         """Wallet of an account in the smallest settlement unit; KeyError if it is unknown."""
         accounts = self.rows()["accounts"]

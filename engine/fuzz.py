@@ -33,6 +33,8 @@ STEPS = (
     ["cancel_orders", "close_position"],
     ["close_position"],
     ["cover_shortage"],
+    ["cancel_orders", "cover_shortage", "close_position"],
+    ["cover_shortage", "close_position"],
 )
 WATERFALLS = (
     ["insurance_fund", "adl", "fund_unlimited"],

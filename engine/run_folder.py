@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -137,8 +137,3 @@ def read_run(folder: Path | str) -> RunFolder:
     loaded = LoadedScenario(SCENARIO, folder, None, scenario, profile, tuple(report.patches))
     tape = folder / TAPE
     return RunFolder(folder, report, loaded, capacities, tape if tape.exists() else None)
-
-
-def with_data(run: RunFolder, data: Path | None) -> RunFolder:
-    """The run with a folder in which the scenario's files may be found."""
-    return replace(run, loaded=replace(run.loaded, data=data))

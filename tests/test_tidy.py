@@ -18,7 +18,8 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 ORDER = (
     *("constants", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
-    *("journal", "report", "exchange", "workload", "fuzz", "replay", "explain", "study"),
+    *("journal", "report", "exchange", "workload", "fuzz", "run_folder", "replay"),
+    *("verify", "convert", "match", "explain", "study"),
     *("cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}

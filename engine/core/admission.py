@@ -184,9 +184,9 @@ def check_risk(
     if market["mark_price"] == 0:
         return Reject.NO_MARK_PRICE.value
     limited = order_type == OrderType.LIMIT
-    if limited and market["price_band_ppm"] != 0:
-        if not crosses(side, band_edge(market, side), price):
-            return Reject.OUTSIDE_PRICE_BAND.value
+    banded = limited and market["price_band_ppm"] != 0
+    if banded and not crosses(side, band_edge(market, side), price):
+        return Reject.OUTSIDE_PRICE_BAND.value
     leg = find_position(s, account_row, market_id, position_side)
     if flags & Flag.REDUCE_ONLY:
         if reducible_lots(s, leg, side) == 0:

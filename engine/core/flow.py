@@ -135,9 +135,9 @@ def check_row(s, op, order_id, side, price, lots, found):
             return FlowError.WRONG_SIDE.value
     if lots <= 0 and op != Op.CANCEL:
         return FlowError.LOTS_OUT_OF_RANGE.value
-    if op != Op.CANCEL and op != Op.REDUCE and not (op == Op.IOC and price == 0):
-        if not 1 <= price <= market["price_max"]:
-            return FlowError.PRICE_OUT_OF_RANGE.value
+    priced = op != Op.CANCEL and op != Op.REDUCE and not (op == Op.IOC and price == 0)
+    if priced and not 1 <= price <= market["price_max"]:
+        return FlowError.PRICE_OUT_OF_RANGE.value
     if op == Op.ADD:
         best = best_price(market, opposite(side))
         if best != 0 and crosses(side, price, best):
@@ -171,10 +171,10 @@ def run_flow(s, rows_at, count, start, first_row, fills_at, fills_rows):
         if op == Op.REDUCE:
             shrink(s, found, lots)
             continue
-        if op == Op.REPLACE and orders(s)[found]["price"] == price:
-            if lots <= orders(s)[found]["lots"]:
-                shrink(s, found, orders(s)[found]["lots"] - lots)
-                continue
+        held = orders(s)[found]["lots"]
+        if op == Op.REPLACE and orders(s)[found]["price"] == price and lots <= held:
+            shrink(s, found, held - lots)
+            continue
         if op >= Op.REPLACE:
             take_out(s, found)
         if op == Op.IOC and price == 0:

@@ -45,14 +45,13 @@ def place_quote(s, market_id, side, price, lots):
 
 @part(NOTHING)
 def set_depth(s, market_id, side, price, lots):
-    """Implements R55."""
+    """Implements R55. The order of a price may stand on the other side: it is not this level."""
     row = find_order(s, quote_id(market_id, price))
-    if row != 0:
-        quote = orders(s)[row]
-        if quote["side"] == side and lots > 0 and lots <= quote["lots"]:
-            shrink(s, row, quote["lots"] - lots)
-            emit_depth(s, market_id, side, price, lots, EventKind.RESTED)
-            return
+    if row != 0 and orders(s)[row]["side"] == side and 0 < lots <= orders(s)[row]["lots"]:
+        shrink(s, row, orders(s)[row]["lots"] - lots)
+        emit_depth(s, market_id, side, price, lots, EventKind.RESTED)
+        return
+    if row != 0 and (orders(s)[row]["side"] == side or lots > 0):
         cancel(s, row, CancelReason.DEPTH)
     elif lots == 0:
         emit_depth(s, market_id, side, price, 0, EventKind.RESTED)

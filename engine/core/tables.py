@@ -87,6 +87,23 @@ def table_rows(
     }
 
 
+MARKET_CONSTANTS = (
+    "payoff",
+    "tick_price",
+    "price_min",
+    "price_max",
+    "unit_quote",
+    "face_quote",
+    "order_lots_min",
+    "order_lots_max",
+    "open_interest_lots_max",
+    "leverage_default",
+    "maker_fee_ppm",
+    "taker_fee_ppm",
+    "price_band_ppm",
+    "liquidation_fee_ppm",
+)
+
 DTYPES = {
     "ACCOUNTS": state.ACCOUNT,
     "POSITIONS": state.POSITION,
@@ -211,22 +228,7 @@ def write_market(
 ) -> None:
     """The constants and tiers of one market."""
     market = block.table("MARKETS")[market_id]
-    for name in [
-        "payoff",
-        "tick_price",
-        "price_min",
-        "price_max",
-        "unit_quote",
-        "face_quote",
-        "order_lots_min",
-        "order_lots_max",
-        "open_interest_lots_max",
-        "leverage_default",
-        "maker_fee_ppm",
-        "taker_fee_ppm",
-        "price_band_ppm",
-        "liquidation_fee_ppm",
-    ]:
+    for name in MARKET_CONSTANTS:
         market[name] = getattr(numbers, name)
     market["tiers_count"] = len(numbers.tier_to)
     market["tier_row"] = cursor["TIERS"]

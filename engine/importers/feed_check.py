@@ -9,7 +9,8 @@ sent whenever the best bid or ask changes, and carries the id of that update. So
 force at u is the one with the highest id up to u, whichever of the two messages arrived first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -75,10 +76,15 @@ def pair_quotes(states: np.ndarray, quotes: np.ndarray) -> tuple[np.ndarray, np.
     return np.where(none, -1, order[found]), np.where(none, 0, kinds)
 
 
-def check_feed(blocks: Iterable[FeedBlock], examples_max: int = 10) -> FeedCheck:
+def check_feed(
+    blocks: Iterable[FeedBlock],
+    examples_max: int = 10,
+    book_of: Callable[[np.ndarray], Any] | None = None,
+) -> FeedCheck:
     """Apply the commands of a capture and compare every state of the book with the feed's quotes.
 
-    Holds the whole capture in memory: quotes arrive before and after the state they belong to.
+    `book_of` makes a book of all commands, with the methods `advance(count)` and `best()` of the
+    dictionary book that is the default. Holds the whole capture in memory: quotes arrive before and after the state they belong to.
     """
     held = list(blocks)
     commands = np.concatenate([np.zeros(0, COMMAND), *(block.commands for block in held)])
@@ -89,7 +95,7 @@ def check_feed(blocks: Iterable[FeedBlock], examples_max: int = 10) -> FeedCheck
     check.unquoted = int((quote_of < 0).sum())
     check.overtaken = len(quotes) - len(np.unique(quote_of[quote_of >= 0]))
     names = {EXACT: "exact", COVERED: "covered", CARRIED: "carried"}
-    book = _Book(commands)
+    book = (book_of or _Book)(commands)
     pairs = zip(states.tolist(), quote_of.tolist(), kinds.tolist(), strict=True)
     for (count, _, last_id), place, kind in pairs:
         book.advance(count)
@@ -136,13 +142,15 @@ class _Book:
         return bid, self.bids.get(bid, 0), ask, self.asks.get(ask, 0)
 
 
-def check_flow(blocks: Iterable[FlowBlock]) -> tuple[int, int]:
+def check_flow(blocks: Iterable[FlowBlock], book: Any = None) -> tuple[int, int]:
     """Run order flow through a book by price and time; returns (rows with equal quotes, rows).
 
+    `book` has the methods `add`, `reduce`, `take` and `best` of the dictionary book that is the
+    default.
     Flow that no book can take (an id used twice, a reduction of more than rests, a taker that
     finds another price, a crossing add) is a fault of the importer: AssertionError.
     """
-    book = _OrderBook()
+    book = book or _OrderBook()
     equal = rows = done = 0
     for block in blocks:
         flow = block.flow.iter_rows()

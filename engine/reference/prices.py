@@ -120,7 +120,7 @@ def set_depth(world: World, market: Market, side: int, price: int, lots: int) ->
         quote.lots = lots
         orders.emit_depth(world, quote, lots)
         return
-    if quote is not None:
+    if quote is not None and (quote.side == side or lots):
         orders.cancel(world, quote, CancelReason.DEPTH)
     elif lots == 0:
         orders.emit_depth(world, maker_order(world, market, side, price, 0), 0)

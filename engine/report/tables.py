@@ -84,6 +84,23 @@ def _held(chosen: np.ndarray, values: np.ndarray, carry: int) -> np.ndarray:
     return np.where(places < 0, carry, values[places])
 
 
+def event_columns(units: col.Units, events: np.ndarray) -> dict[str, pa.Array]:
+    """EVENT rows as the columns of `events.parquet`: names for codes, integers as they are."""
+    fields = {
+        "seq": pa.array(events["seq"]),
+        "time": col.times(events["time_ns"]),
+        "kind": col.named(events["kind"], _KINDS),
+        "reason": col.reasons(events["kind"], events["reason"]),
+        "market": units.markets(events["market_id"]),
+        "side": col.named(events["side"], _SIDES),
+        "position_side": col.named(events["position_side"], _POSITION_SIDES),
+    }
+    for name in ("account_id", "order_id", "other_id", "price", "lots", "amount", "fee"):
+        fields[name] = pa.array(events[name])
+    fields["flags"] = pa.array(events["flags"])
+    return fields
+
+
 class RunWriter:
     """Writes the tables of one run into a folder: `update` with every event, then `finish`.
 
@@ -159,19 +176,7 @@ class RunWriter:
         self._write_adl(shared)
 
     def _write_events(self, events: np.ndarray) -> None:
-        fields = {
-            "seq": pa.array(events["seq"]),
-            "time": col.times(events["time_ns"]),
-            "kind": col.named(events["kind"], _KINDS),
-            "reason": col.reasons(events["kind"], events["reason"]),
-            "market": self.units.markets(events["market_id"]),
-            "side": col.named(events["side"], _SIDES),
-            "position_side": col.named(events["position_side"], _POSITION_SIDES),
-        }
-        for name in ("account_id", "order_id", "other_id", "price", "lots", "amount", "fee"):
-            fields[name] = pa.array(events[name])
-        fields["flags"] = pa.array(events["flags"])
-        self._put("events", fields)
+        self._put("events", event_columns(self.units, events))
 
     def _write_fills(self, fills: np.ndarray, values: np.ndarray) -> None:
         """One row per trade: the taker's and the other side's fill together."""

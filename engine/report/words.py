@@ -89,14 +89,6 @@ def verdict(summary: RunSummary) -> str:
 
 def summary_rows(summary: RunSummary, identity_difference: int | None) -> list[SummaryRow]:
     """The table of the run; the same lines in the same order for every run."""
-    asset = summary.asset
-
-    def money(value: int) -> str:
-        return f"{money_text(value, summary.money_decimals)} {asset}"
-
-    def taken(notional: int) -> str:
-        return share_text(notional, summary.notional_liquidated_quote)
-
     rows = [
         SummaryRow(
             "Accounts liquidated",
@@ -105,68 +97,16 @@ def summary_rows(summary: RunSummary, identity_difference: int | None) -> list[S
         ),
         SummaryRow(
             "Notional liquidated",
-            money(summary.notional_liquidated_quote),
-            f"by accounts with {money(summary.equity_at_start_quote)} equity when it began",
+            _money(summary, summary.notional_liquidated_quote),
+            f"by accounts with {_money(summary, summary.equity_at_start_quote)} equity "
+            "when it began",
         ),
-        SummaryRow(
-            "Closed in the book",
-            money(summary.notional_book_quote),
-            f"{taken(summary.notional_book_quote)} in "
-            f"{count_text(summary.liquidation_fills_count)} fills".strip(),
-        ),
-        SummaryRow(
-            "Cost of the book",
-            money(summary.gain_book_quote),
-            "what was sold below or bought above the mark of that instant",
-        ),
-        SummaryRow(
-            "Taken over by the fund",
-            money(summary.notional_fund_quote),
-            f"{taken(summary.notional_fund_quote)} in {count_text(summary.takeovers_count)} "
-            f"takeovers; {count_text(summary.takeovers_refused_count)} refused".strip(),
-        ),
-        SummaryRow(
-            "Auto-deleveraged",
-            money(summary.notional_adl_quote),
-            f"{taken(summary.notional_adl_quote)} from "
-            f"{count_text(summary.adl_accounts_count)} accounts in "
-            f"{count_text(summary.adl_fills_count)} fills".strip(),
-        ),
-        SummaryRow(
-            "Haircut of winners",
-            money(summary.cost_adl_quote),
-            f"against the mark of that instant; others gained {money(summary.gain_adl_quote)}",
-        ),
-        SummaryRow(
-            "Left to the venue",
-            money(summary.notional_residual_quote),
-            f"{taken(summary.notional_residual_quote)} beyond fund and winners".strip(),
-        ),
-        SummaryRow(
-            "Fund: received",
-            money(summary.liquidation_fees_quote + summary.surplus_quote),
-            f"fees {money(summary.liquidation_fees_quote)}, surplus {money(summary.surplus_quote)}",
-        ),
-        SummaryRow(
-            "Fund: paid",
-            money(summary.fund_paid_quote),
-            "shortfalls in cash within its balance",
-        ),
-        SummaryRow("Bad debt", money(summary.bad_debt_quote), "shortfalls beyond the fund"),
-        SummaryRow(
-            "Fund balance",
-            money(summary.fund_end_quote),
-            f"from {money(summary.fund_start_quote)}, lowest {money(summary.fund_min_quote)}",
-        ),
-        SummaryRow(
-            "Fund inventory",
-            money(summary.fund_notional_quote),
-            f"still open, {money(summary.fund_unrealised_quote)} unrealised at the last mark",
-        ),
+        *_destination_rows(summary),
+        *_fund_rows(summary),
         SummaryRow(
             "Trades in the book",
             count_text(summary.trades_count),
-            money(summary.notional_traded_quote),
+            _money(summary, summary.notional_traded_quote),
         ),
     ]
     if identity_difference is not None:
@@ -178,6 +118,85 @@ def summary_rows(summary: RunSummary, identity_difference: int | None) -> list[S
             )
         )
     return rows
+
+
+def _money(summary: RunSummary, value: int) -> str:
+    return f"{money_text(value, summary.money_decimals)} {summary.asset}"
+
+
+def _destination_rows(summary: RunSummary) -> list[SummaryRow]:
+    """Where the liquidated positions went, and what that cost whom at the mark of the instant."""
+
+    def taken(notional: int, rest: str) -> str:
+        return f"{share_text(notional, summary.notional_liquidated_quote)} {rest}".strip()
+
+    fills, adl_fills = (
+        count_text(count) for count in (summary.liquidation_fills_count, summary.adl_fills_count)
+    )
+    takeovers, refused = (
+        count_text(count) for count in (summary.takeovers_count, summary.takeovers_refused_count)
+    )
+    winners = count_text(summary.adl_accounts_count)
+    return [
+        SummaryRow(
+            "Closed in the book",
+            _money(summary, summary.notional_book_quote),
+            taken(summary.notional_book_quote, f"in {fills} fills"),
+        ),
+        SummaryRow(
+            "Cost of the book",
+            _money(summary, summary.gain_book_quote),
+            "what was sold below or bought above the mark of that instant",
+        ),
+        SummaryRow(
+            "Taken over by the fund",
+            _money(summary, summary.notional_fund_quote),
+            taken(summary.notional_fund_quote, f"in {takeovers} takeovers; {refused} refused"),
+        ),
+        SummaryRow(
+            "Auto-deleveraged",
+            _money(summary, summary.notional_adl_quote),
+            taken(summary.notional_adl_quote, f"from {winners} accounts in {adl_fills} fills"),
+        ),
+        SummaryRow(
+            "Haircut of winners",
+            _money(summary, summary.cost_adl_quote),
+            "against the mark of that instant; others gained "
+            f"{_money(summary, summary.gain_adl_quote)}",
+        ),
+        SummaryRow(
+            "Left to the venue",
+            _money(summary, summary.notional_residual_quote),
+            taken(summary.notional_residual_quote, "beyond fund and winners"),
+        ),
+    ]
+
+
+def _fund_rows(summary: RunSummary) -> list[SummaryRow]:
+    """What the fund received and paid, and what it was left with."""
+    fees, surplus, start, lowest, unrealised = (
+        _money(summary, value)
+        for value in (
+            summary.liquidation_fees_quote,
+            summary.surplus_quote,
+            summary.fund_start_quote,
+            summary.fund_min_quote,
+            summary.fund_unrealised_quote,
+        )
+    )
+    received = summary.liquidation_fees_quote + summary.surplus_quote
+    lines = (
+        ("Fund: received", received, f"fees {fees}, surplus {surplus}"),
+        ("Fund: paid", summary.fund_paid_quote, "shortfalls in cash within its balance"),
+        ("Bad debt", summary.bad_debt_quote, "shortfalls beyond the fund"),
+        ("Fund balance", summary.fund_end_quote, f"from {start}, lowest {lowest}"),
+        (
+            "Fund inventory",
+            summary.fund_notional_quote,
+            f"still open, {unrealised} unrealised at the last mark",
+        ),
+    )
+    return [SummaryRow(label, _money(summary, value), note) for label, value, note in lines]
 
 
 def assumptions(profile: VenueProfile) -> list[tuple[str, str]]:

@@ -337,3 +337,42 @@ def test_the_inverse_bankruptcy_price(exchange: Venue):
         expect event FILL.TAKEOVER alice lots -1000 price 9524
         expect alice wallet 0.00021
     """)
+
+
+BOTH = "given liquidation.steps = cancel_orders cover_shortage close_position\n"
+
+
+def test_a_second_order_for_everything_follows_the_first(exchange: Venue):
+    """R87. Two lots at 90 leave 32 against 37.60; the order for the other eight also finds 90."""
+    exchange.play(BOTH).play(START).play("""
+        buy bob 10 @ 90
+        mark 94
+        expect event FILL.LIQUIDATION alice lots -2 price 90
+        expect event FILL.LIQUIDATION alice lots -8 price 90
+        expect no event FILL.TAKEOVER
+        expect event LIQUIDATION_ENDED.CLOSED_IN_BOOK alice amount 0
+    """)
+
+
+def test_the_second_order_is_not_needed_after_a_good_first_one(exchange: Venue):
+    """R87. Two lots at 94 are enough."""
+    exchange.play(BOTH).play(START).play("""
+        buy bob 10 @ 94
+        mark 94
+        expect event LIQUIDATION_ENDED.RESTORED alice amount 40
+        expect alice long 8
+    """)
+
+
+def test_there_is_no_second_order_after_one_for_everything(exchange: Venue):
+    """R87. One lot is the whole position: one order, one cancellation, then the fund."""
+    exchange.play(BOTH).play("""
+        index 100
+        open alice
+        deposit alice 10
+        deposit fund 1000
+        seed alice 1 @ 100
+        mark 94
+        expect events MARK_SET LIQUIDATION_STARTED CANCELLED.IOC_REMAINDER FILL.TAKEOVER \
+FILL.TAKEOVER LIQUIDATION_ENDED.TAKEN_OVER
+    """)
