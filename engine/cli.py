@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from engine.messages import Report
@@ -88,15 +88,10 @@ def _follow(bar) -> "Say":
 def _print_rows(rows: list[tuple[str, str, str]]) -> None:
     """Three columns: what, how much (aligned right), and how to read it."""
     console = _console()
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True, style="bold")
-    table.add_column(overflow="fold", style="dim")
-    for row in rows:
-        table.add_row(*row)
-    if not console.is_terminal:
-        console.width = 200
-    console.print(table)
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for label, value, note in rows:
+        parts = (f"{label:<{first}}  ", (f"{value:>{second}}", "bold"), (f"  {note}", "dim"))
+        console.print(Text.assemble(*parts[: 3 if note else 2]))
 
 
 def _seconds(time_ns: int) -> str:

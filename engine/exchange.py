@@ -30,7 +30,9 @@ class Exchange:
     pure replay of the tape's mark). `check_index` compares the trigger index with a full scan
     after every unit of work.
 
-    >>> exchange = Exchange("binance_usdm")
+    >>> from engine.constants import EventKind
+    >>> from engine.venue import shipped_venues
+    >>> exchange = Exchange(shipped_venues()[0])
     >>> events = exchange.submit(command("INDEX", market_id=1, price=736_587))
     >>> [EventKind(kind).name for kind in events["kind"]]
     ['INDEX_SET', 'MARK_SET']

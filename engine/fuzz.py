@@ -23,11 +23,12 @@ from engine.venue import (
     DepthLevel,
     VenueProfile,
     load_venue,
+    shipped_venues,
     validate,
 )
 from engine.workload import Fuzzer
 
-BASE_PROFILE = "binance_usdm"
+BASE_PROFILE = shipped_venues()[0]
 STEPS = (
     ["cancel_orders", "cover_shortage"],
     ["cancel_orders", "close_position"],

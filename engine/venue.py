@@ -191,7 +191,7 @@ class Capacities(Frozen, kw_only=True):
 def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
     """Turn one market into integers, refusing whatever cannot be exact.
 
-    >>> profile = load_venue("binance_usdm")
+    >>> profile = load_venue(shipped_venues()[0])
     >>> market_numbers(profile, profile.markets[0]).tier_deduction[:3]
     (0, 50000000, 950000000)
     """
@@ -317,10 +317,15 @@ def decode_venue(data: bytes, source: str) -> VenueProfile:
         raise ProfileError(f"{source}: {error}") from None
 
 
+def shipped_venues() -> list[str]:
+    """Names of the profiles that ship with the engine, sorted."""
+    return sorted(path.stem for path in (Path(__file__).parent / "venues").glob("*.toml"))
+
+
 def load_venue(name_or_path: str | Path) -> VenueProfile:
     """Load a shipped profile by name, or any profile by path (a name with .toml).
 
-    >>> load_venue("binance_usdm").settlement.asset
+    >>> load_venue(shipped_venues()[0]).settlement.asset
     'USDT'
     """
     path = Path(name_or_path)
@@ -329,6 +334,6 @@ def load_venue(name_or_path: str | Path) -> VenueProfile:
     try:
         data = path.read_bytes()
     except OSError as error:
-        known = ", ".join(sorted(p.stem for p in (Path(__file__).parent / "venues").glob("*.toml")))
+        known = ", ".join(shipped_venues())
         raise ProfileError(f"{path.name}: {error.strerror}; shipped profiles: {known}") from None
     return decode_venue(data, path.name)

@@ -1,0 +1,302 @@
+"""Order commands: new, cancel, cancel all, amend, and the firing of reached stops.
+
+Implements R04, R14, R15 and R44. Handlers return 0 or a Reject; with a Reject nothing has changed.
+"""
+
+from engine.constants import CancelReason, EventKind, OrderType, Reject, TimeInForce
+from engine.core.accounts import check_user, find_account, known_market
+from engine.core.admission import (
+    OK,
+    check_risk,
+    check_room,
+    check_shape,
+    check_stop,
+    lots_fit,
+    market_limit,
+    price_fits,
+)
+from engine.core.book import find_order, new_order_row, register, shrink
+from engine.core.events import emit
+from engine.core.kernel import INT, NOTHING, inlined, kernel, part
+from engine.core.orders import (
+    cancel,
+    cancel_all,
+    closing_flags,
+    count_lots,
+    emit_cancelled,
+    emit_order,
+    forget,
+    is_stop,
+    link_account,
+    place,
+)
+from engine.core.state import accounts, markets, orders, triggers, view_at
+from engine.core.triggers import link_stop
+from engine.rows import COMMAND
+
+COMMAND_ROW = COMMAND
+
+
+@inlined
+def command_of(command_at):
+    """The COMMAND row at an address."""
+    return view_at(command_at, 1, COMMAND_ROW)[0]
+
+
+@part(INT)
+def new_order(s, command_at):
+    """Implements R04."""
+    command = command_of(command_at)
+    market_id = command["market_id"]
+    if not known_market(s, market_id):
+        return Reject.UNKNOWN_MARKET.value
+    row = find_account(s, command["account_id"])
+    reject = check_user(s, row)
+    if reject == OK:
+        reject = check_shape(s, row, command)
+    side, position_side = command["side"], command["position_side"]
+    if reject == OK:
+        reject = check_room(s, row, market_id, position_side)
+    if reject != OK:
+        return reject
+    flags = closing_flags(position_side, side, command["flags"])
+    kind = command["order_type"]
+    if kind >= OrderType.STOP_LIMIT:
+        reject = check_stop(s, command)
+        if reject == OK:
+            place_stop(s, row, command, flags)
+        return reject
+    return admit(
+        s,
+        row,
+        command["order_id"],
+        market_id,
+        side,
+        position_side,
+        kind,
+        command["time_in_force"],
+        command["price"],
+        command["lots"],
+        flags,
+        command["self_trade"],
+    )
+
+
+@part(INT)
+def admit(
+    s,
+    account_row,
+    order_id,
+    market_id,
+    side,
+    position_side,
+    kind,
+    tif,
+    price,
+    lots,
+    flags,
+    self_trade,
+):
+    """Check an order against prices and money; past that it must succeed."""
+    reject = check_risk(
+        s, account_row, market_id, side, position_side, kind, tif, price, lots, flags, self_trade
+    )
+    if reject != OK:
+        return reject
+    limit = price
+    if kind == OrderType.MARKET:
+        limit = market_limit(markets(s)[market_id], side)
+    place(
+        s,
+        account_row,
+        order_id,
+        market_id,
+        side,
+        position_side,
+        kind,
+        tif,
+        price,
+        lots,
+        limit,
+        flags,
+        self_trade,
+    )
+    return OK
+
+
+@kernel
+def place_stop(s, account_row, command, flags):
+    """A stop waits on its ladder and in its account's list."""
+    row = new_order_row(s)
+    order = orders(s)[row]
+    order["order_id"] = command["order_id"]
+    order["lots"] = command["lots"]
+    order["price"] = command["price"]
+    order["account_row"] = account_row
+    order["market_id"] = command["market_id"]
+    order["side"] = command["side"]
+    order["order_type"] = command["order_type"]
+    order["time_in_force"] = command["time_in_force"]
+    order["position_side"] = command["position_side"]
+    order["self_trade"] = command["self_trade"]
+    order["bits"] = flags
+    triggers(s)[row]["trigger_price"] = command["trigger_price"]
+    triggers(s)[row]["trigger_kind"] = command["trigger_kind"]
+    link_stop(s, row)
+    link_account(s, row)
+    register(s, row)
+    emit_stop(s, row, EventKind.STOP_PLACED)
+
+
+@kernel
+def emit_stop(s, row, kind):
+    order = orders(s)[row]
+    emit(
+        s,
+        kind,
+        accounts(s)[order["account_row"]]["account_id"],
+        order["order_id"],
+        0,
+        order["price"],
+        order["lots"],
+        triggers(s)[row]["trigger_price"],
+        0,
+        order["market_id"],
+        0,
+        order["side"],
+        order["position_side"],
+        order["bits"] & 15,
+    )
+
+
+@part(NOTHING)
+def fire_stop(s, row):
+    """Implements R44."""
+    emit_stop(s, row, EventKind.STOP_TRIGGERED)
+    order = orders(s)[row]
+    account_row, order_id, market_id = order["account_row"], order["order_id"], order["market_id"]
+    side, position_side, tif = order["side"], order["position_side"], order["time_in_force"]
+    price, lots, flags = order["price"], order["lots"], order["bits"] & 15
+    self_trade = order["self_trade"]
+    kind = OrderType.MARKET.value
+    if order["order_type"] == OrderType.STOP_LIMIT:
+        kind = OrderType.LIMIT.value
+    forget(s, row)
+    reject = check_room(s, account_row, market_id, position_side)
+    if reject == OK:
+        reject = admit(
+            s,
+            account_row,
+            order_id,
+            market_id,
+            side,
+            position_side,
+            kind,
+            tif,
+            price,
+            lots,
+            flags,
+            self_trade,
+        )
+    if reject != OK:
+        emit_cancelled(
+            s,
+            accounts(s)[account_row]["account_id"],
+            order_id,
+            market_id,
+            side,
+            position_side,
+            reject,
+            lots,
+            flags,
+            CancelReason.STOP_REFUSED.value,
+        )
+
+
+@kernel
+def check_owner(s, command):
+    """Whether the order exists and is the account's."""
+    row = find_account(s, command["account_id"])
+    reject = check_user(s, row)
+    if reject != OK:
+        return reject
+    order_row = find_order(s, command["order_id"])
+    if order_row == 0:
+        return Reject.UNKNOWN_ORDER.value
+    if orders(s)[order_row]["account_row"] != row:
+        return Reject.NOT_YOUR_ORDER.value
+    return OK
+
+
+@kernel
+def cancel_order(s, command):
+    reject = check_owner(s, command)
+    if reject == OK:
+        cancel(s, find_order(s, command["order_id"]), CancelReason.USER)
+    return reject
+
+
+@kernel
+def cancel_orders(s, command):
+    if command["market_id"] != 0 and not known_market(s, command["market_id"]):
+        return Reject.UNKNOWN_MARKET.value
+    row = find_account(s, command["account_id"])
+    reject = check_user(s, row)
+    if reject == OK:
+        cancel_all(s, row, command["market_id"], CancelReason.USER)
+    return reject
+
+
+@part(INT)
+def amend(s, command_at):
+    """Implements R14."""
+    command = command_of(command_at)
+    reject = check_owner(s, command)
+    if reject != OK:
+        return reject
+    row = find_order(s, command["order_id"])
+    order = orders(s)[row]
+    if is_stop(order):
+        return Reject.STOPS_CANNOT_BE_AMENDED.value
+    market_id = order["market_id"]
+    market = markets(s)[market_id]
+    price, lots = command["price"], command["lots"]
+    if not lots_fit(market, lots):
+        return Reject.LOTS_OUT_OF_RANGE.value
+    if not price_fits(market, price):
+        return Reject.PRICE_OUT_OF_RANGE.value
+    if price % market["tick_price"] != 0:
+        return Reject.PRICE_OFF_TICK.value
+    if price == order["price"] and lots <= order["lots"]:
+        count_lots(s, row, lots - order["lots"])
+        shrink(s, row, order["lots"] - lots)
+        emit_order(s, row, EventKind.AMENDED, lots, 0)
+        return OK
+    account_row, order_id, side = order["account_row"], order["order_id"], order["side"]
+    position_side, flags = order["position_side"], order["bits"] & 15
+    self_trade = order["self_trade"]
+    kind, tif = OrderType.LIMIT.value, TimeInForce.GTC.value
+    count_lots(s, row, -order["lots"])
+    reject = check_risk(
+        s, account_row, market_id, side, position_side, kind, tif, price, lots, flags, self_trade
+    )
+    count_lots(s, row, order["lots"])
+    if reject != OK:
+        return reject
+    cancel(s, row, CancelReason.AMENDED)
+    place(
+        s,
+        account_row,
+        order_id,
+        market_id,
+        side,
+        position_side,
+        kind,
+        tif,
+        price,
+        lots,
+        price,
+        flags,
+        self_trade,
+    )
+    return OK
