@@ -67,9 +67,11 @@ class Fuzzer:
     # -- pieces -------------------------------------------------------------------------------
 
     def account(self) -> int:
+        """An account id, opened or not."""
         return c.FIRST_USER_ID + self.random.randrange(self.accounts)
 
     def market(self) -> int:
+        """The index of a market."""
         return self.random.randrange(len(self.numbers))
 
     def near(self, index: int, spread_ppm: int) -> int:
@@ -94,6 +96,7 @@ class Fuzzer:
         return rng.randint(1, 40) * rng.choice((1, 1, 5, 25))
 
     def money(self) -> int:
+        """An amount round the typical deposit, or one unit."""
         rng = self.random
         typical = self.deposit_quote or 10 ** (self.profile.settlement.decimals + 3)
         return rng.choice((1, typical, typical // 7, typical * 10)) + rng.randint(0, 3)
@@ -157,6 +160,7 @@ class Fuzzer:
         return rows
 
     def one(self, kind: int) -> tuple[int, ...]:
+        """One command of a kind, perhaps with a field spoiled."""
         self.now_ns += self.random.choice((0, 0, 1, 10**6, 10**9, 7 * 10**9))
         values = getattr(self, f"_{K(kind).name.lower()}")()
         values["kind"] = kind
@@ -165,6 +169,7 @@ class Fuzzer:
         return self.row(**values)
 
     def row(self, **values: int) -> tuple[int, ...]:
+        """A command tuple from its fields; the time is now unless given."""
         values.setdefault("time_ns", self.now_ns)
         return tuple(int(values.get(name, 0)) for name in FIELDS)
 

@@ -182,9 +182,8 @@ def test_a_refused_set_up_ends_the_run(tmp_path):
     path.write_text(text)
     with pytest.raises(ReplayError) as caught:
         replay(load_scenario(path, SMALL), tmp_path / "run")
-    print(caught.value)
     assert str(caught.value) == (
-        "small.toml: set-up command 47: OPEN_ACCOUNT of account 61 was refused: ACCOUNTS_FULL"
+        "small.toml: set-up command 53: OPEN_ACCOUNT of account 66 was refused: ACCOUNTS_FULL"
     )
     assert not (tmp_path / "run").exists()
 

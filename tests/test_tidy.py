@@ -145,7 +145,10 @@ def test_no_float_and_no_decimal_where_money_is_kept(path):
         assert imported.split(".")[0] != "decimal", f"{name_of(path)}:{line}: decimal"
 
 
-@each_file([p for p in FILES if unit_of(p) == "core" and p.stem not in ("kernel", "__init__", *ESTIMATES)])
+INTEGERS_ONLY = [p for p in FILES if unit_of(p) == "core" and p.stem not in ("kernel", *ESTIMATES)]
+
+
+@each_file(INTEGERS_ONLY)
 def test_the_core_divides_integers_only(path):
     for node in ast.walk(tree_of(path)):
         divides = isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div)

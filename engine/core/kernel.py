@@ -6,6 +6,7 @@ does not notice an edited constant or callee in another file. With NUMBA_DISABLE
 functions run as plain Python.
 """
 
+import functools
 import hashlib
 import os
 import tempfile
@@ -62,14 +63,28 @@ def is_cold() -> bool:
 
 def kernel(function: Callable) -> Callable:
     """An inner kernel: a call in the caller's machine code."""
-    return _widened(numba.njit(**OPTIONS, **INNER)(function)) if JIT else function
+    if not JIT:
+        return _plain(function)
+    return _widened(numba.njit(**OPTIONS, **INNER)(function))
 
 
 def inlined(function: Callable) -> Callable:
     """A small inner kernel whose machine code is always merged into its caller."""
     if not JIT:
-        return function
+        return _plain(function)
     return _widened(numba.njit(forceinline=True, **OPTIONS, **INNER)(function))
+
+
+def _plain(function: Callable) -> Callable:
+    """The uncompiled lane of a kernel: narrow record fields are widened here too."""
+
+    @functools.wraps(function)
+    def shell(*arguments):
+        return function(
+            *[np.int64(value) if isinstance(value, np.integer) else value for value in arguments]
+        )
+
+    return shell
 
 
 def _widened(compiled: Dispatcher) -> Dispatcher:
@@ -109,7 +124,7 @@ def part(returns: types.Type) -> Callable:
 
     def make(function: Callable) -> Callable:
         if not JIT:
-            return function
+            return _plain(function)
         count = function.__code__.co_argcount
         word = FIRST_PART_WORD + len(PARTS)
         assert len(PARTS) < PART_WORDS, "the header has no word left for another part"

@@ -84,7 +84,8 @@ def check_feed(
     """Apply the commands of a capture and compare every state of the book with the feed's quotes.
 
     `book_of` makes a book of all commands, with the methods `advance(count)` and `best()` of the
-    dictionary book that is the default. Holds the whole capture in memory: quotes arrive before and after the state they belong to.
+    dictionary book that is the default. Holds the whole capture in memory:
+    quotes arrive before and after the state they belong to.
     """
     held = list(blocks)
     commands = np.concatenate([np.zeros(0, COMMAND), *(block.commands for block in held)])

@@ -20,9 +20,11 @@ COMMANDS = 500
 SEEDS = (0, 5, 12, 25, 33, 47)  # with and without a curve, one market and two, linear and inverse
 SCRIPT = """
 import sys
+import numpy as np
 from engine.core.kernel import JIT
 from engine.fuzz import run_differential
 assert JIT is (sys.argv[1] == "jit"), "the wrong lane"
+np.seterr(over="raise")  # an int64 that wraps round must not pass unseen
 for seed in map(int, sys.argv[3:]):
     outcome = run_differential(seed, int(sys.argv[2]))
     assert not outcome.difference, outcome.difference
