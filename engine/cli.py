@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -44,14 +45,13 @@ def _console(stderr: bool = False) -> Console:
 
 def _progress_bar():
     """A progress bar on standard error; nothing where that is not a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = _console(stderr=True)
     return Progress(
         TextColumn("{task.description:<24}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("commands"),
+        TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
         console=console,
         transient=True,
@@ -76,11 +76,15 @@ def _follow(bar) -> "Say":
         if progress.stage not in tasks:
             for task in tasks.values():
                 bar.update(task, visible=False)
-            tasks[progress.stage] = bar.add_task(STAGES[progress.stage], total=None)
+            tasks[progress.stage] = bar.add_task(STAGES[progress.stage], total=None, amount="")
             if progress.stage == "compile":
-                text = "Compiling the kernels: once on this machine, a minute or two; then cached."
+                text = "Compiling the kernels, once on this machine; it takes a minute or so."
                 bar.console.print(text)
-        bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+        unit = "kernels" if progress.stage == "compile" else "commands"
+        of = f" of {progress.total:,}" if progress.total else ""
+        amount = f"{progress.done:,}{of} {unit}" if progress.done else ""
+        place = tasks[progress.stage]
+        bar.update(place, completed=progress.done, total=progress.total, amount=amount)
 
     return say
 
@@ -234,6 +238,7 @@ def match(
     bbo_every: Annotated[
         int, typer.Option(min=0, help="Commands between two best quotes; 0: only at the end.")
     ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run order flow through the book alone."""
     from engine.match import run_match, run_npy
@@ -245,6 +250,9 @@ def match(
     else:
         outputs = {"initial": initial, "fills": fills, "final": final, "bbo": bbo}
         result = run_match(commands, bbo_every=bbo_every, **outputs)
+    if as_json:
+        print(msgspec.json.encode(result).decode())
+        return
     print(
         f"{result.messages:,} messages, {result.trades:,} trades of {result.qty:,}, "
         f"{result.live:,} orders left, checksum {result.checksum}, {result.seconds:.6f} s matching"

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine import constants as c
 from engine.audit import Audit, AuditResult
-from engine.core.kernel import is_cold
+from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, is_cold, link_parts
 from engine.digest import EventDigest, state_digest
 from engine.exchange import Exchange
 from engine.messages import MoneyIdentity, RefusedCommand, Report, RunSummary
@@ -47,6 +47,7 @@ from engine.venue import Capacities, VenueProfile, market_numbers
 
 BATCH_SIZE_DEFAULT = 65_536
 GATHERED_ROWS = 1 << 16  # events or commands handed on together: small batches cost no more
+LOADING_NS_MAX = 2_000_000_000  # cached kernels load in a fraction of it
 REFUSED_LISTED_MAX = 1_000  # in report.json; every one is in events.parquet
 
 
@@ -94,14 +95,24 @@ def rebatch(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def warm_up(profile: VenueProfile, say: Say = lambda progress: None) -> int:
-    """Compile the kernels where this machine has not done so; returns the nanoseconds it took."""
-    if not is_cold():
-        return 0
-    say(Progress("compile"))
+    """Load the kernels, compiling what this machine has not compiled yet.
+
+    Returns the nanoseconds that compiling took, 0 where everything was cached.
+    """
     started = time.perf_counter_ns()
+    cold = is_cold()
+
+    def compiling() -> bool:
+        return cold or time.perf_counter_ns() - started > LOADING_NS_MAX
+
+    def tell(name: str, number: int, total: int) -> None:
+        if compiling():
+            say(Progress("compile", number - 1, total))
+
+    link_parts(np.zeros(FIRST_PART_WORD + PART_WORDS, np.int64), tell)
     small = Capacities(accounts_max=16, positions_max=16, orders_max=16)
     Exchange(profile, capacities=small).submit(np.zeros(1, COMMAND))
-    return time.perf_counter_ns() - started
+    return time.perf_counter_ns() - started if compiling() else 0
 
 
 def _total_commands(loaded: LoadedScenario) -> int | None:
@@ -157,6 +168,8 @@ class _Run:
                 self._gathered[1] += len(events)
                 if self._gathered[1] >= GATHERED_ROWS:
                     self._hand_on_events(stage)
+                    done = int(events["seq"][-1]) - before
+                    self.say(Progress(stage, done, total, int(events["time_ns"][-1])))
             if self._gathered[0] >= GATHERED_ROWS or not self._events:
                 self._hand_on_commands(stage)
                 done = self.commands_count - before
