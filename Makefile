@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/crashtape run $(SCENARIO) --out $(OUT)
 
 test: $(VENV)/.installed-test
-	@echo "The first run compiles the kernels once (a minute or two); they stay cached."
+	$(BIN)/crashtape compile
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-test

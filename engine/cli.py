@@ -159,6 +159,26 @@ def run(
             keep_tape=not no_tape,
         )
     _print_report(report, folder)
+    if report.refused:
+        first = report.refused[0]
+        print(
+            f"error: {sum(report.refused_reasons.values()):,} commands of the tape were refused; the "
+            f"first is command {first.seq}: {first.kind} of account {first.account_id}: "
+            f"{first.reason}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(AT_FAULT)
+
+
+@app.command(name="compile")
+def compile_kernels() -> None:
+    """Compile the kernels now, so that no later run has to wait for it."""
+    from engine.replay import warm_up
+    from engine.venue import load_venue, shipped_venues
+
+    with _progress_bar() as bar:
+        spent_ns = warm_up(load_venue(shipped_venues()[0]), _follow(bar))
+    print(f"Compiled in {_seconds(spent_ns)}." if spent_ns else "The kernels are compiled already.")
 
 
 @app.command()

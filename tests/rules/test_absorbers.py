@@ -127,6 +127,26 @@ def test_deleveraging_goes_by_score(exchange: Venue):
     """)
 
 
+def test_the_score_weighs_maintenance_not_size(exchange: Venue):
+    """R82. Carol, short 40 in a higher tier: 240 / 760 * 326 / 1 000 = 0.103 beats Bob's 0.0746,
+    although Bob has more notional for his equity (564 / 136 against 3 760 / 1 000)."""
+    exchange.play("""
+        index 100
+        open alice
+        open bob
+        open carol
+        deposit alice 100
+        deposit bob 100
+        deposit carol 760
+        seed alice 10 @ 100
+        seed bob -6 @ 100
+        seed carol -40 @ 100
+        mark 94
+        expect event FILL.ADL carol lots 10 price 90
+        expect bob short 6
+    """)
+
+
 def test_another_score_another_order(exchange: Venue):
     """R82. Profit by leverage: Bob 36 / 600 * 564 / 136 = 0.249, Carol 128 / 880 * 752 / 1 128 =
     0.097. With a wallet of 50 for Carol it is 0.145 * 752 / 178 = 0.61, and she comes first."""
