@@ -161,10 +161,10 @@ def run(
     _print_report(report, folder)
     if report.refused:
         first = report.refused[0]
+        count = sum(report.refused_reasons.values())
         print(
-            f"error: {sum(report.refused_reasons.values()):,} commands of the tape were refused; the "
-            f"first is command {first.seq}: {first.kind} of account {first.account_id}: "
-            f"{first.reason}",
+            f"error: {count:,} commands of the tape were refused; the first is command "
+            f"{first.seq}: {first.kind} of account {first.account_id}: {first.reason}",
             file=sys.stderr,
         )
         raise typer.Exit(AT_FAULT)

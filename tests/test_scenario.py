@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from small_scenario import rows_of, with_file, write_small
 
 from engine.constants import CommandKind, EventKind, Flag, Side, SystemAccount
 from engine.messages import (
@@ -33,6 +32,7 @@ from engine.scenario import (
 from engine.strict import ScenarioError
 from engine.tape import TapeMarket, TapeMetadata, TapeWriter, read_tape
 from engine.venue import Capacities
+from small_scenario import rows_of, with_file, write_small
 
 SHIPPED = sorted((Path(__file__).parent.parent / "scenarios").glob("*.toml"))
 

@@ -3,10 +3,10 @@
 from functools import partial
 
 import pytest
-from small_scenario import refusal, with_file, write_small
 
 from engine.scenario import load_scenario, market_commands, setup_commands
 from engine.strict import ScenarioError
+from small_scenario import refusal, with_file, write_small
 
 
 @pytest.fixture
