@@ -95,16 +95,20 @@ def test_withdrawals_leave_what_orders_need(exchange: Venue):
 
 
 def test_profit_is_margin_but_cannot_be_withdrawn(exchange: Venue):
-    """R39, R46. Equity 150, margin 55: 95 are free for orders, the wallet still has only 100."""
+    """R39, R46. At 110 equity is 150 and 55 are needed: 95 are free. At 130 it is 250 and 65: 185
+    are free, but the wallet holds 100."""
     exchange.play(START).play("""
         deposit alice 100
         seed alice 5 @ 100
         index 110
-        expect alice equity 150
         withdraw alice 95.01
         expect rejected INSUFFICIENT_BALANCE
-        withdraw alice 95
-        expect alice equity 55
+        index 130
+        expect alice equity 250
+        withdraw alice 100.01
+        expect rejected INSUFFICIENT_BALANCE
+        withdraw alice 100
+        expect alice equity 150
     """)
 
 

@@ -162,6 +162,8 @@ def test_fewer_lots_keep_the_place_in_the_queue(exchange: Venue):
         amend bob #1 2 @ 101
         expect events AMENDED
         expect queue sell 101: bob 2, carol 5
+        amend bob #1 2 @ 101                  -- nothing changes, nothing is lost
+        expect queue sell 101: bob 2, carol 5
     """)
 
 
