@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.constants import CommandKind
 from engine.digest import EventDigest, state_digest
 from engine.exchange import Exchange
 from engine.replay import rebatch, replay
@@ -24,23 +25,23 @@ MINUTES = "crash_minutes/binance_usdm_BTCUSDT_1m_"
 BANDS = "crash_minutes/binance_um_bookDepth_BTCUSDT_2025-10-10.csv.gz"
 ACCOUNTS = 100_000
 
-# The shipped scenario with the recorded minutes in place of its points, and what must happen.
+# The shipped scenario, the recorded minutes in place of its points, their lowest price, and a
+# fund that leaves hundreds of accounts to ADL, not tens of thousands: each of them ranks every
+# opposite position, which is what makes such a day slow.
 DAYS = {
-    "2020-03-12": ("2020-03-12-black-thursday", "20200312T0945_1207", 519_917),
-    "2020-03-13": ("2020-03-12-black-thursday", "20200313T0045_0307", 362_181),
-    "2021-05-19": ("2021-05-19", "20210519T1219_1432", 2_868_800),
-    "2025-10-10": ("2025-10-10-binance", "20251010T2025_2233", 10_151_650),
+    "2020-03-12": ("2020-03-12-black-thursday", "20200312T0945_1207", 519_917, 57_000_000),
+    "2020-03-13": ("2020-03-12-black-thursday", "20200313T0045_0307", 362_181, 40_000_000),
+    "2021-05-19": ("2021-05-19", "20210519T1219_1432", 2_868_800, 430_000_000),
+    "2025-10-10": ("2025-10-10-binance", "20251010T2025_2233", 10_151_650, 700_000_000),
 }
 
 
 def load_day(day: str, data: Path) -> LoadedScenario:
     """The scenario of a day. 10 October 2025 brings its depth bands, less the stale bid of
     17.652 BTC that stays in the archive's bid side from 15:30 on."""
-    scenario, minutes, _ = DAYS[day]
+    scenario, minutes, _, fund = DAYS[day]
     files = f'{{kind="klines", path="{MINUTES}{minutes}.csv.gz", market="BTCUSDT"}}'
-    # a fund of 300 million takes over what the book leaves: ranking 100,000 accounts for each of
-    # tens of thousands of deleveragings is what makes these days slow, and has tests of its own
-    changes = [f"population.accounts={ACCOUNTS}", "funding=[]", 'fund="300000000"']
+    changes = [f"population.accounts={ACCOUNTS}", "funding=[]", f'fund="{fund}"']
     if day == "2025-10-10":
         files += (
             f', {{kind="bookDepth", as="depth", path="{BANDS}", market="BTCUSDT", '
@@ -95,7 +96,7 @@ def test_a_crash_is_the_same_every_time(run, batch_size):
             if len(held) == 4_096:
                 digest.update(np.concatenate(held))
                 held = []
-            indices = batch["price"][batch["kind"] == 12]
+            indices = batch["price"][batch["kind"] == CommandKind.INDEX]
             lowest = min(lowest, *indices.tolist()) if len(indices) else lowest
     digest.update(np.concatenate([*held, exchange.submit(np.zeros(0, batch.dtype))]))
     assert lowest == DAYS[day][2]
