@@ -129,7 +129,8 @@ class Audit:
         held = as_table(rows["positions"], 6)
         held = held[(held[:, 3:] != 0).any(axis=1)]
         self._compare_rows("A14", ("account", "market", "side"), positions, held)
-        orders = as_table(rows["orders"], 6)
+        resting, waiting = as_table(rows["orders"], 6), as_table(rows.get("stops", []), 6)
+        orders = np.concatenate([resting, waiting])
         mine = self._orders
         if not (orders[:, 1] == c.SystemAccount.MARKET_MAKER).any():
             mine = mine[mine[:, 1] != c.SystemAccount.MARKET_MAKER]

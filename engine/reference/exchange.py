@@ -1,7 +1,7 @@
 """The rulebook: the whole exchange in plain Python, unbounded integers, written to be read.
 
 It is the specification. It caches nothing and scans everything after every unit of work; the
-compiled core must produce the same events, row for row. The three methods of `ReferenceExchange`
+compiled core must produce the same events, row for row. The methods of `ReferenceExchange`
 are those of `engine.Exchange`.
 """
 

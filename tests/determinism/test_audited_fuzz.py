@@ -10,14 +10,6 @@ from engine.rows import COMMAND
 from engine.venue import market_numbers
 
 
-def audit_rows(exchange: Exchange) -> dict[str, np.ndarray]:
-    """The canonical tables; the auditor follows waiting stops among the orders."""
-    rows = exchange.rows()
-    columns = 6
-    live = [rows["orders"][:, :columns], rows["stops"][:, :columns]]
-    return {**rows, "orders": np.concatenate(live)}
-
-
 @pytest.mark.parametrize("first", range(0, 96, 8))
 def test_random_runs_pass_the_audit(first: int):
     """Every invariant, on runs in batches of 200."""
@@ -28,6 +20,6 @@ def test_random_runs_pass_the_audit(first: int):
         audit = Audit(markets)
         for part in batches(setup.commands(600), 200):
             audit.update(exchange.submit(np.array(part, dtype=COMMAND)))
-        result = audit.finish(audit_rows(exchange))
+        result = audit.finish(Exchange.rows(exchange))
         broken = [f"{check.id}: {check.difference}" for check in result.checks if not check.ok]
         assert not broken, f"seed {seed}: {broken}"
