@@ -21,6 +21,8 @@ ACCOUNT_ID_MAX = 2**62
 MARKETS_MAX = 512
 LEVERAGE_MAX = 255
 TIERS_MAX = 64  # margin tiers of one market
+STEPS_MAX = 8  # order steps of one liquidation
+WATERFALL_MAX = 8  # absorbers
 DEPTH_LEVELS_MAX = 64  # levels a side of the market maker's depth curve
 ORDERS_PER_ACCOUNT_MAX = 4_096  # bounds the cancellations of one liquidation
 BASIS_SAMPLES_MAX = 128  # ring of mid minus index samples of one market
@@ -36,6 +38,7 @@ class SystemAccount(IntEnum):
     ROUNDING = 3
     CLEARING = 4  # takes the other side of every seeded position
     MARKET_MAKER = 5  # owns the quotes made from recorded depth or from the curve
+    BACKSTOP = 6  # the vault, the liquidity pool or the keepers: takes positions by transfer
 
 
 FIRST_USER_ID = 16  # smaller account ids are the venue's own
@@ -44,6 +47,13 @@ FIRST_USER_ID = 16  # smaller account ids are the venue's own
 class Payoff(IntEnum):
     LINEAR = 1  # V = lots * price * unit_quote (quanto too: another unit_quote)
     INVERSE = 2  # V = -lots * face_quote / price, half to even, once
+
+
+class Contract(IntEnum):
+    """What a market is to an account."""
+
+    FUTURE = 1  # perpetual or dated: a position with margin
+    COLLATERAL = 2  # an asset held: counts with its haircut, needs no margin
 
 
 class Side(IntEnum):
@@ -119,6 +129,14 @@ class CommandKind(IntEnum):
     FUNDING = 17  # market_id, price (mark or index of this instant, 0 keeps), amount = rate ppb
     SEED_POSITION = 18  # account_id, market_id, position_side, signed lots, price = entry,
     #                     amount = isolated margin moved from the wallet (flags ISOLATED)
+    FORCE_CLOSE = 19  # account_id, market_id or 0 for all, lots a leg may keep; amount = Force
+    CHECK_MARGIN = 20  # the daily check: margin calls are made, cured, enforced; debts waived
+    SETTLE = 21  # market_id or 0 for all, price or 0 for the mark: profits become balances
+    DELIVER = 22  # market_id, price: every position is closed there
+    DEPOSIT_ASSET = 23  # account_id, market_id of a collateral, lots > 0
+    WITHDRAW_ASSET = 24  # account_id, market_id of a collateral, lots > 0
+    VOLUNTEER = 25  # account_id, market_id, lots it is ready to be assigned
+    CLOCK = 26  # time passes: whoever waited for it is looked at
 
 
 class EventKind(IntEnum):
@@ -149,6 +167,22 @@ class EventKind(IntEnum):
     TAKEOVER_REFUSED = 25  # reason = RefusedTakeover; lots, price
     FUNDING_SETTLED = 26  # market_id, price, amount = residue booked to ROUNDING
     DEPTH_SET = 27  # market_id, side, price, lots of the market maker's level
+    LEVEL_ENTERED = 28  # reason = Level; amount = equity, fee = the requirement it fell below
+    LEVEL_LEFT = 29  # reason = Level; amount = equity, fee = the requirement
+    MARGIN_CALLED = 30  # amount = shortfall, fee = nanoseconds to cure it
+    MARGIN_CALL_ENDED = 31  # reason = CallEnd
+    FORCE_CLOSED = 32  # reason = Force; lots closed in the market
+    LOSS_SHARED = 33  # amount an open position gives for somebody else's loss
+    LOSS_COVERED = 34  # amount the domain received from LOSS_SHARED, fee = residue to ROUNDING
+    DEBT_LEFT = 35  # amount the account owes from now on
+    DEBT_WAIVED = 36  # amount, from the insurance fund to the account
+    SETTLED = 37  # a leg's profit became balance: price, amount; its entry value moves with it
+    CLAWED_BACK = 38  # amount of a winner's profit, to the insurance fund
+    SEIZED = 39  # amount of margin that went to BACKSTOP with the position
+    HAIRCUT = 40  # amount of a withdrawal, to the insurance fund
+    DRAWDOWN = 41  # reason 1 started, 2 stopped; amount = fund, fee = its peak
+    VOLUNTEERED = 42  # lots
+    VENUE_FEE = 43  # liquidation fee to FEES instead of the fund
 
 
 class Cause(IntEnum):
@@ -160,6 +194,11 @@ class Cause(IntEnum):
     ADL = 4  # auto-deleveraging
     SEED = 5  # a position from the population
     RESIDUAL = 6  # the last absorber: the fund beyond its limits
+    NETTED = 7  # an account's own long and short leg
+    TRANSFER = 8  # to BACKSTOP
+    ASSIGNED = 9  # to a volunteer
+    DELIVERY = 10  # final settlement, against CLEARING
+    ASSET = 11  # collateral in or out, at a price of 0, against CLEARING
 
 
 class CancelReason(IntEnum):
@@ -184,19 +223,88 @@ class LiquidationEnd(IntEnum):
     DELEVERAGED = 4
     RESIDUAL = 5  # the last absorber took what was left
     NEGATIVE_BALANCE = 6  # no position; the negative balance was paid
+    PAUSED = 7  # looked at again later
+    ASSIGNED_OUT = 8  # volunteers took it
+    BACKSTOPPED = 9  # BACKSTOP took it
 
 
 class RefusedTakeover(IntEnum):
     INVENTORY_FULL = 1
     CANNOT_PAY = 2
+    DRAWDOWN = 3  # the fund fell too much within its window
 
 
-class Step(IntEnum):
-    """What the ordered steps of a liquidation can be (profile: liquidation.steps)."""
+class Level(IntEnum):
+    """Levels of a margin domain above liquidation (bits)."""
 
-    CANCEL_ORDERS = 1  # of the whole account
-    COVER_SHORTAGE = 2  # an order just large enough to restore compliance
-    CLOSE_POSITION = 3  # an order for everything
+    WARNED = 1
+    RESTRICTED = 2
+
+
+class CallEnd(IntEnum):
+    CURED = 1
+    EXPIRED = 2  # the positions are closed
+
+
+class Force(IntEnum):
+    """Why positions are closed whatever the account's health (amount of FORCE_CLOSE)."""
+
+    POSITION_LIMIT = 1
+    DELISTING = 2
+    REGULATORY = 3
+    EMERGENCY = 4
+
+
+class Size(IntEnum):
+    """How much one liquidation step closes."""
+
+    ALL = 1
+    COVER_SHORTAGE = 2
+    FRACTION = 3
+    LOWER_TIER = 4
+    CHUNK = 5
+
+
+class Channel(IntEnum):
+    """Where a liquidation step trades."""
+
+    IOC = 1
+    FOK = 2
+    TRANSFER = 3
+
+
+class Limit(IntEnum):
+    """The price bound of a liquidation step."""
+
+    BANKRUPTCY = 1
+    SPREAD = 2  # mark less a spread that grows as health falls
+    MARK = 3
+    TOUCH = 4
+    NONE = 5
+
+
+class Scope(IntEnum):
+    """Whose orders are cancelled."""
+
+    NONE = 0
+    MARKET = 1
+    ACCOUNT = 2
+
+
+class Select(IntEnum):
+    """Which position of a domain goes first."""
+
+    LARGEST = 1
+    LARGEST_LOSS = 2
+    RANDOM = 3
+
+
+class QueueOrder(IntEnum):
+    """In which order domains found at the same instant are liquidated."""
+
+    ACCOUNT = 1
+    WORST_FIRST = 2
+    RANDOM = 3
 
 
 class Absorber(IntEnum):
@@ -204,12 +312,69 @@ class Absorber(IntEnum):
 
     INSURANCE_FUND = 1
     ADL = 2
-    FUND_UNLIMITED = 3  # the venue itself; the last element of every list
+    FUND_UNLIMITED = 3  # the venue itself
+    FUND_PAYMENT = 4  # the fund pays into the domain what it may, and takes no position
+    VOLUNTEERS = 5
+    COVERED_BOOK = 6  # the book within a band of the touch; the fund covers the slippage
+    VAULT = 7  # BACKSTOP takes position and margin, unless equity is negative
+    POOL = 8  # BACKSTOP takes the position at mark
+    RETRY = 9  # nobody: the domain waits
 
 
 class AdlScore(IntEnum):
     WALLET_PCT_MARGIN_RATIO = 1  # max(0,pnl)/max(1,wallet) * maintenance/equity
-    PROFIT_TIMES_LEVERAGE = 2  # pnl/|entry value| * notional/equity
+    PROFIT_TIMES_LEVERAGE = 2  # pnl/|entry value| * notional/equity, losers divided
+    RETURN_TIMES_LEVERAGE = 3  # pnl/initial margin * notional/equity, losers divided
+    PRICE_GAIN_TIMES_LEVERAGE = 4  # mark/entry (short: entry/mark) * notional/equity
+    RANDOM = 5  # seeded by the command number
+    NONE = 6  # account order
+
+
+class AdlCandidates(IntEnum):
+    OPPOSITE = 1
+    WINNERS = 2
+
+
+class AdlPrice(IntEnum):
+    BANKRUPTCY = 1
+    MARK = 2
+    PREVIOUS_MARK = 3
+    MARK_UNLESS_FUND_LOW = 4
+
+
+class FeeCap(IntEnum):
+    """What bounds the liquidation fee."""
+
+    EQUITY = 1
+    SURPLUS = 2  # what the fill brought above the bankruptcy value
+    FADED = 3  # a rate that falls to 0 as less is left
+
+
+class Residual(IntEnum):
+    """Who pays a balance below zero, after the fund's payment."""
+
+    FUND = 1
+    DEBT = 2
+    NEGATIVE_LEFT = 3
+    SOCIALISE_POSITIONS = 4
+    SOCIALISE_PROFIT = 5
+    WITHDRAWAL_HAIRCUT = 6
+
+
+class Exit(IntEnum):
+    """What ends a liquidation."""
+
+    MAINTENANCE = 1
+    BUFFER = 2
+    INITIAL = 3
+
+
+class TierBy(IntEnum):
+    """What selects a position's tier."""
+
+    NOTIONAL = 1
+    ENTRY_VALUE = 2
+    CONTRACTS = 3
 
 
 class TierMode(IntEnum):
@@ -220,6 +385,8 @@ class TierMode(IntEnum):
 class MarkSource(IntEnum):
     TAPE = 1
     MEDIAN = 2  # median(funding-adjusted index, index + mean basis, last)
+    INDEX = 3
+    LAST = 4
 
 
 class SurplusRule(IntEnum):
@@ -276,3 +443,7 @@ class Reject(IntEnum):
     STOPS_CANNOT_BE_AMENDED = 44
     RATE_OUT_OF_RANGE = 45
     QUOTES_ARE_DERIVED = 46  # recorded depth for a market whose quotes come from a curve
+    RESTRICTED = 47  # equity is below initial margin: only reducing orders
+    NOT_COLLATERAL = 48  # an asset command for a futures market, or an order for an asset
+    WITHDRAWALS_GATED = 49  # somebody's balance is negative: withdrawals wait
+    INVALID_REASON = 50

@@ -1,136 +1,21 @@
-"""A venue as data: the VenueProfile struct, its strict decoding and its validation.
+"""A venue in integers: what both implementations compute with, and the loading of profiles.
 
-A profile is a TOML file of numbers and named behaviours. Amounts and prices are decimal text,
-ratios are whole ppm, times are whole nanoseconds. Unknown fields, NaN and out-of-range numbers
-are refused with the file and the field. Nothing here knows numpy or the core.
+A profile (`profile`) is a TOML file of numbers and named behaviours. Decoding and validation refuse
+what is unknown, out of range or not exact, with the file and the field. Nothing here knows numpy or
+the core.
 """
 
-import hashlib
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from engine import constants as c
+from engine.profile import Frozen, Market, ProfileError, Tier, VenueProfile
 from engine.units import UnitError, parse_decimal
-
-DecimalText = Annotated[str, Meta(pattern=r"^-?[0-9]{1,24}(\.[0-9]{1,18})?$")]
-Ppm = Annotated[int, Meta(ge=0, le=c.PPM)]
-SignedPpm = Annotated[int, Meta(ge=-c.PPM, le=c.PPM)]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:/-]+$")]
-
-
-class ProfileError(ValueError):
-    """A profile or a patch to it is refused: the file, the field and what was expected."""
-
-
-class Frozen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every part of a profile: immutable, keyword-only, unknown fields refused."""
-
-
-class Settlement(Frozen, kw_only=True):
-    """The asset every balance is kept in; `decimals` fixes the smallest unit of money."""
-
-    asset: Name
-    decimals: Annotated[int, Meta(ge=0, le=12)]
-
-
-class Tier(Frozen, kw_only=True):
-    """One margin tier: notional up to and including `notional_to`, in settlement money."""
-
-    notional_to: DecimalText
-    leverage_max: Annotated[int, Meta(ge=1, le=c.LEVERAGE_MAX)]
-    maintenance_ppm: Ppm
-
-
-class Market(Frozen, kw_only=True):
-    """One contract. Linear: `lot` is base per lot. Inverse: `lot` is the face value per lot."""
-
-    symbol: Name
-    payoff: Literal["linear", "inverse"]
-    price_decimals: Annotated[int, Meta(ge=0, le=12)]
-    tick: DecimalText
-    lot: DecimalText
-    price_min: DecimalText | None = None  # least price of any kind; one tick if not given
-    price_max: DecimalText
-    order_lots_min: Annotated[int, Meta(ge=1, le=c.LOTS_MAX)] = 1
-    order_lots_max: Annotated[int, Meta(ge=1, le=c.LOTS_MAX)]
-    open_interest_lots_max: Annotated[int, Meta(ge=1, le=c.LOTS_MAX)]
-    leverage_default: Annotated[int, Meta(ge=1, le=c.LEVERAGE_MAX)] = 20
-    maker_fee_ppm: SignedPpm
-    taker_fee_ppm: Ppm
-    price_band_ppm: Ppm = 0  # 0: no band; else orders within mark * (1 -/+ band)
-    liquidation_fee_ppm: Ppm
-    tiers: Annotated[list[Tier], Meta(min_length=1, max_length=c.TIERS_MAX)]
-
-
-class Margin(Frozen, kw_only=True):
-    tier_mode: Literal["marginal", "flat"]
-
-
-class Mark(Frozen, kw_only=True):
-    """How the mark is made. `median` follows R51; `tape` takes the recorded mark."""
-
-    source: Literal["tape", "median"]
-    basis_samples: Annotated[int, Meta(ge=1, le=c.BASIS_SAMPLES_MAX)] = 30
-    basis_interval_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 5_000_000_000
-
-
-class Funding(Frozen, kw_only=True):
-    interval_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 28_800_000_000_000
-    rate_cap_ppb: Annotated[int, Meta(ge=0, le=c.PPB)] = c.PPB
-
-
-class Liquidation(Frozen, kw_only=True):
-    """Axes A to C: what is done to an account that is below maintenance."""
-
-    steps: list[Literal["cancel_orders", "cover_shortage", "close_position"]]
-    surplus: Literal["to_user", "to_fund"]
-
-
-class Losses(Frozen, kw_only=True):
-    """Axes D to G: who absorbs what the book did not, in order; the last one always can."""
-
-    waterfall: list[Literal["insurance_fund", "adl", "fund_unlimited"]]
-    adl_score: Literal["wallet_pct_margin_ratio", "profit_times_leverage"]
-    fund_inventory_ppm: Annotated[int, Meta(ge=0, le=1_000 * c.PPM)] = c.PPM
-
-
-class Evidence(Frozen, kw_only=True):
-    """Where a number comes from. `assumed` fields are listed by every report."""
-
-    field: Annotated[str, Meta(min_length=1, max_length=200)]
-    source: Annotated[str, Meta(min_length=1, max_length=1000)]
-    status: Literal["published", "third_party", "assumed"]
-
-
-class VenueProfile(Frozen, kw_only=True):
-    """Everything the engine knows of a venue. See `venues/` for examples."""
-
-    name: Name
-    as_of: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-    settlement: Settlement
-    margin: Margin
-    mark: Mark
-    funding: Funding
-    liquidation: Liquidation
-    losses: Losses
-    markets: Annotated[list[Market], Meta(min_length=1, max_length=c.MARKETS_MAX)]
-    evidence: list[Evidence] = []
-
-    def market_id(self, symbol: str) -> int:
-        """The id of a market in commands: its place in the profile, from 1."""
-        for index, market in enumerate(self.markets):
-            if market.symbol == symbol:
-                return index + 1
-        names = ", ".join(market.symbol for market in self.markets)
-        raise ProfileError(f"{self.name}: no market {symbol!r}; it has {names}")
-
-    def hash(self) -> str:
-        """BLAKE2b-128 of the canonical encoding: equal for equal profiles."""
-        encoded = msgspec.json.encode(self, order="deterministic")
-        return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
 class MarketNumbers(Frozen, kw_only=True):
@@ -160,6 +45,42 @@ class MarketNumbers(Frozen, kw_only=True):
     tier_leverage_max: tuple[int, ...]
     tier_maintenance_ppm: tuple[int, ...]
     tier_deduction: tuple[int, ...]
+    tier_initial_ppm: tuple[int, ...]
+    contract: c.Contract = c.Contract.FUTURE
+    haircut_ppm: int = 0
+    slope_ppb: int = 0  # rate in ppb = ceil(size * slope_ppb / slope_unit); size in lots
+    slope_unit: int = 1  # (linear) or in notional (inverse)
+    sqrt_square: int = 0  # rate in ppb = isqrt(lots * sqrt_square)
+    scaling_from: int = 0  # open interest in money; 0 and 0: no scaling
+    scaling_to: int = 0
+
+
+class StepNumbers(Frozen, kw_only=True):
+    """One order step in integers: money in the smallest settlement unit."""
+
+    size: c.Size
+    fraction_ppm: int
+    tiers_down: int
+    chunk_lots: int
+    floor_quote: int
+    cap_quote: int
+    above_quote: int
+    from_tier: int
+    once_in_ns: int
+    window_lots: int
+    window_ns: int
+    channel: c.Channel
+    limit: c.Limit
+    limit_ppm: int
+    pause_ns: int
+
+
+class PolicyNumbers(Frozen, kw_only=True):
+    """The amounts among a profile's choices, in integers."""
+
+    steps: tuple[StepNumbers, ...]
+    fund_low_quote: int
+    fund_cap_quote: int
 
 
 class DepthLevel(Frozen, kw_only=True):
@@ -219,12 +140,12 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
     if price_min > price_max or price_min < tick_price:
         raise ProfileError(f"{where}.price_min: expected from one tick to price_max")
     unit_quote = face_quote = 0
-    if market.payoff == "linear":
-        unit_quote = integer("lot", market.lot, money_decimals - market.price_decimals)
-        exposure = market.open_interest_lots_max * price_max * unit_quote
-    else:
+    if market.payoff == "inverse":
         face_quote = integer("lot", market.lot, money_decimals + market.price_decimals)
         exposure = market.open_interest_lots_max * face_quote // price_min
+    else:
+        unit_quote = _unit_quote(where, market, money_decimals)
+        exposure = market.open_interest_lots_max * price_max * unit_quote
     if exposure > c.MONEY_MAX // len(profile.markets):
         raise ProfileError(
             f"{where}.open_interest_lots_max: open interest at price_max (inverse: price_min) "
@@ -232,10 +153,11 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
         )
     if market.order_lots_min > market.order_lots_max:
         raise ProfileError(f"{where}.order_lots_min: expected at most order_lots_max")
-    tiers = _tier_columns(where, market, money_decimals)
+    tiers = _tier_columns(where, profile, market)
+    payoff = c.Payoff.INVERSE if market.payoff == "inverse" else c.Payoff.LINEAR
     return MarketNumbers(
         symbol=market.symbol,
-        payoff=c.Payoff[market.payoff.upper()],
+        payoff=payoff,
         tick_price=tick_price,
         price_min=price_min,
         price_max=price_max,
@@ -253,23 +175,143 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
         tier_leverage_max=tiers[1],
         tier_maintenance_ppm=tiers[2],
         tier_deduction=tiers[3],
+        tier_initial_ppm=tiers[4],
+        contract=c.Contract[market.contract.upper()],
+        haircut_ppm=market.haircut_ppm,
+        **_curve_numbers(where, market, money_decimals),
     )
 
 
-def _tier_columns(where: str, market: Market, money_decimals: int) -> tuple[tuple[int, ...], ...]:
+def _unit_quote(where: str, market: Market, money_decimals: int) -> int:
+    """Money per lot and price unit; with a quanto the multiplier's."""
+    unit = Decimal(market.lot)
+    if market.payoff == "quanto":
+        unit *= Decimal(market.multiplier)
+    try:
+        value = parse_decimal(f"{unit:f}", money_decimals - market.price_decimals)
+    except UnitError as error:
+        raise ProfileError(f"{where}.lot: {error}") from None
+    if value <= 0:
+        raise ProfileError(f"{where}.lot: expected more than 0, got {unit}")
+    return value
+
+
+def _curve_numbers(where: str, market: Market, money_decimals: int) -> dict[str, int]:
+    """The parts of the requirement curve that are not tiers."""
+    if Decimal(market.slope_per_coin) < 0 or Decimal(market.sqrt_per_coin) < 0:
+        raise ProfileError(f"{where}: slope_per_coin, sqrt_per_coin: expected 0 or more")
+    if Decimal(market.sqrt_per_coin) and market.payoff == "inverse":
+        raise ProfileError(f"{where}.sqrt_per_coin: expected 0 for an inverse contract")
+    coin = Fraction(Decimal(market.lot))  # of one lot
+    if market.payoff == "inverse":
+        coin = Fraction(1, 10**money_decimals)  # of one unit of notional
+    slope = Fraction(Decimal(market.slope_per_coin)) * coin * c.PPB
+    root = Fraction(Decimal(market.sqrt_per_coin)) * c.PPB
+    square = root * root * Fraction(Decimal(market.lot))
+    if square.denominator != 1 or square >= 2**62 // market.open_interest_lots_max:
+        raise ProfileError(f"{where}.sqrt_per_coin: too fine or too large for this lot")
+    if max(slope.numerator, slope.denominator) >= 2**62:
+        raise ProfileError(f"{where}.slope_per_coin: too fine for this lot")
+    numbers = {
+        "slope_ppb": slope.numerator,
+        "slope_unit": slope.denominator,
+        "sqrt_square": int(square),
+    }
+    if market.scaling is not None:
+        low, high = (parse_decimal(text, money_decimals) for text in market.scaling)
+        if not 0 <= low < high <= c.MONEY_MAX:
+            raise ProfileError(f"{where}.scaling: expected two amounts, the second larger")
+        numbers |= {"scaling_from": low, "scaling_to": high}
+    return numbers
+
+
+def policy_numbers(profile: VenueProfile) -> PolicyNumbers:
+    """Turn the amounts of a profile's choices into integers."""
+    decimals = profile.settlement.decimals
+
+    def money(field: str, text: str) -> int:
+        try:
+            value = parse_decimal(text, decimals)
+        except UnitError as error:
+            raise ProfileError(f"{profile.name}: {field}: {error}") from None
+        if not 0 <= value <= c.MONEY_MAX:
+            raise ProfileError(f"{profile.name}: {field}: expected 0 or more, got {text}")
+        return value
+
+    steps = []
+    for index, step in enumerate(profile.liquidation.steps):
+        place = f"liquidation.steps[{index}]"
+        steps.append(
+            StepNumbers(
+                size=c.Size[step.size.upper()],
+                fraction_ppm=step.fraction_ppm,
+                tiers_down=step.tiers_down,
+                chunk_lots=step.chunk_lots,
+                floor_quote=money(f"{place}.floor", step.floor),
+                cap_quote=money(f"{place}.cap", step.cap),
+                above_quote=money(f"{place}.above", step.above),
+                from_tier=step.from_tier,
+                once_in_ns=step.once_in_ns,
+                window_lots=step.window_lots,
+                window_ns=step.window_ns,
+                channel=c.Channel[step.order.upper()],
+                limit=c.Limit[step.limit.upper()],
+                limit_ppm=step.limit_ppm,
+                pause_ns=step.pause_ns,
+            )
+        )
+    return PolicyNumbers(
+        steps=tuple(steps),
+        fund_low_quote=money("losses.fund_low", profile.losses.fund_low),
+        fund_cap_quote=money("losses.fund_cap", profile.losses.fund_cap),
+    )
+
+
+def _expanded(where: str, market: Market) -> list[Tier]:
+    """The tiers of a market, written out."""
+    if (market.tier_steps is None) == (not market.tiers):
+        raise ProfileError(f"{where}: expected tiers or tier_steps")
+    if market.tier_steps is None:
+        return market.tiers
+    rule = market.tier_steps
+    tiers = []
+    for index in range(rule.count):
+        initial_ppm = min(rule.initial_ppm + index * rule.maintenance_ppm, c.PPM)
+        tiers.append(
+            Tier(
+                notional_to=f"{Decimal(rule.base) + index * Decimal(rule.step):f}",
+                leverage_max=max(1, min(c.PPM // initial_ppm, c.LEVERAGE_MAX)),
+                maintenance_ppm=(index + 1) * rule.maintenance_ppm,
+                initial_ppm=initial_ppm,
+            )
+        )
+    return tiers
+
+
+def _tier_bound(place: str, tier: Tier, by: str, money_decimals: int) -> int:
+    if (tier.lots_to is None) == (by == "contracts"):
+        name = "lots_to" if by == "contracts" else "notional_to"
+        raise ProfileError(f"{place}: expected {name}, since tiers go by {by}")
+    if tier.lots_to is not None:
+        return tier.lots_to
+    try:
+        return parse_decimal(tier.notional_to, money_decimals)
+    except UnitError as error:
+        raise ProfileError(f"{place}.notional_to: {error}") from None
+
+
+def _tier_columns(where: str, profile: VenueProfile, market: Market) -> tuple[tuple[int, ...], ...]:
     """Integer tier columns; the deduction makes the marginal requirement continuous.
 
     deduction[t] = deduction[t-1] + floor[t] * (rate[t] - rate[t-1]): the amount the venues call
-    the maintenance amount. It must be whole money.
+    the maintenance amount. With marginal tiers it must be whole money.
     """
-    bounds, leverages, rates, deductions = [], [], [], []
+    bounds, leverages, rates, deductions, initials = [], [], [], [], []
     floor = previous_rate = deduction = 0
-    for index, tier in enumerate(market.tiers):
+    marginal = profile.margin.tier_mode == "marginal"
+    for index, tier in enumerate(_expanded(where, market)):
         place = f"{where}.tiers[{index}]"
-        try:
-            bound = parse_decimal(tier.notional_to, money_decimals)
-        except UnitError as error:
-            raise ProfileError(f"{place}.notional_to: {error}") from None
+        bound = _tier_bound(place, tier, profile.margin.tier_by, profile.settlement.decimals)
         if not floor < bound <= c.MONEY_MAX:
             raise ProfileError(f"{place}.notional_to: expected above {floor} and rising")
         if tier.maintenance_ppm <= previous_rate:
@@ -278,16 +320,22 @@ def _tier_columns(where: str, market: Market, money_decimals: int) -> tuple[tupl
             raise ProfileError(f"{place}.leverage_max: expected at most {leverages[-1]}")
         if tier.maintenance_ppm * tier.leverage_max > c.PPM:
             raise ProfileError(f"{place}.maintenance_ppm: above the initial margin of its leverage")
+        initial_ppm = tier.initial_ppm
+        if initial_ppm is None:
+            initial_ppm = -(-c.PPM // tier.leverage_max)
+        if initial_ppm < tier.maintenance_ppm:
+            raise ProfileError(f"{place}.initial_ppm: expected at least the maintenance rate")
         step = floor * (tier.maintenance_ppm - previous_rate)
-        if step % c.PPM:
+        if marginal and step % c.PPM:
             raise ProfileError(f"{place}: the maintenance deduction is not whole money")
-        deduction += step // c.PPM
+        deduction += step // c.PPM if marginal else 0
         bounds.append(bound)
         leverages.append(tier.leverage_max)
         rates.append(tier.maintenance_ppm)
         deductions.append(deduction)
+        initials.append(initial_ppm)
         floor, previous_rate = bound, tier.maintenance_ppm
-    return tuple(bounds), tuple(leverages), tuple(rates), tuple(deductions)
+    return tuple(bounds), tuple(leverages), tuple(rates), tuple(deductions), tuple(initials)
 
 
 def validate(profile: VenueProfile) -> VenueProfile:
@@ -297,16 +345,54 @@ def validate(profile: VenueProfile) -> VenueProfile:
         raise ProfileError(f"{profile.name}: markets: a symbol occurs twice")
     for market in profile.markets:
         market_numbers(profile, market)
-    steps = profile.liquidation.steps
-    if not steps or steps[-1] == "cancel_orders" or len(set(steps)) != len(steps):
-        raise ProfileError(f"{profile.name}: liquidation.steps: each once, an order step last")
-    order = ("cancel_orders", "cover_shortage", "close_position")
-    if list(steps) != [step for step in order if step in steps]:
-        raise ProfileError(f"{profile.name}: liquidation.steps: expected in the order {order}")
-    waterfall = profile.losses.waterfall
-    if not waterfall or waterfall[-1] != "fund_unlimited" or len(set(waterfall)) != len(waterfall):
-        raise ProfileError(f"{profile.name}: losses.waterfall: each once, fund_unlimited last")
+    policy_numbers(profile)
+    _check_margin(profile)
+    _check_waterfall(profile)
     return profile
+
+
+def _check_margin(profile: VenueProfile) -> None:
+    """What the trigger index relies on: a position that gains never loses health by it."""
+    name, margin, trigger = profile.name, profile.margin, profile.trigger
+    if margin.tier_by == "contracts" and margin.tier_mode == "marginal":
+        raise ProfileError(f"{name}: margin.tier_mode: expected flat, since tiers go by contracts")
+    if margin.tier_by == "entry_value" and margin.worst_case_orders:
+        raise ProfileError(f"{name}: margin.worst_case_orders: expected false with entry values")
+    if margin.maintenance == "share_of_initial" and margin.initial_share_ppm == 0:
+        raise ProfileError(f"{name}: margin.initial_share_ppm: expected more than 0")
+    highest = max(
+        rate
+        for market in profile.markets
+        for rate in market_numbers(profile, market).tier_maintenance_ppm
+    )
+    if 0 < trigger.warn_ppm <= c.PPM:
+        raise ProfileError(f"{name}: trigger.warn_ppm: expected 0 or above {c.PPM}")
+    if trigger.warn_ppm * highest > c.PPM * c.PPM:
+        raise ProfileError(f"{name}: trigger.warn_ppm: times the highest rate it is above one")
+    if trigger.backstop_ppm >= c.PPM:
+        raise ProfileError(f"{name}: trigger.backstop_ppm: expected below {c.PPM}")
+    losses = profile.losses
+    if losses.drawdown_stop_ppm > losses.drawdown_ppm:
+        raise ProfileError(f"{name}: losses.drawdown_stop_ppm: expected at most drawdown_ppm")
+
+
+def _check_waterfall(profile: VenueProfile) -> None:
+    name, waterfall = profile.name, profile.losses.waterfall
+    if waterfall[-1] not in ("fund_unlimited", "pool", "retry") or len(set(waterfall)) != len(
+        waterfall
+    ):
+        raise ProfileError(
+            f"{name}: losses.waterfall: each once, fund_unlimited, pool or retry last"
+        )
+    ends = [place for place in waterfall[:-1] if place in ("fund_unlimited", "pool", "retry")]
+    if ends:
+        raise ProfileError(f"{name}: losses.waterfall: {ends[0]} takes everything: expected last")
+    for index, step in enumerate(profile.liquidation.steps):
+        place = f"{name}: liquidation.steps[{index}]"
+        if step.order == "transfer" and step.limit not in ("mark", "bankruptcy"):
+            raise ProfileError(f"{place}.limit: expected mark or bankruptcy for a transfer")
+        if bool(step.window_lots) != bool(step.window_ns):
+            raise ProfileError(f"{place}: expected both of window_lots and window_ns, or neither")
 
 
 def decode_venue(data: bytes, source: str) -> VenueProfile:

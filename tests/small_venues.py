@@ -18,7 +18,7 @@ settlement = { asset = "USD", decimals = 2 }
 margin = { tier_mode = "marginal" }
 mark = { source = "tape", basis_samples = 3, basis_interval_ns = 1_000_000_000 }
 funding = { interval_ns = 28_800_000_000_000, rate_cap_ppb = 20_000_000 }
-liquidation = { steps = ["cancel_orders", "close_position"], surplus = "to_user" }
+liquidation = { cancel = "account", steps = [{ size = "all" }], surplus = "to_user" }
 
 [losses]
 waterfall = ["insurance_fund", "adl", "fund_unlimited"]
@@ -53,7 +53,7 @@ settlement = { asset = "COIN", decimals = 8 }
 margin = { tier_mode = "marginal" }
 mark = { source = "tape", basis_samples = 3, basis_interval_ns = 1_000_000_000 }
 funding = { interval_ns = 28_800_000_000_000, rate_cap_ppb = 20_000_000 }
-liquidation = { steps = ["cancel_orders", "close_position"], surplus = "to_user" }
+liquidation = { cancel = "account", steps = [{ size = "all" }], surplus = "to_user" }
 
 [losses]
 waterfall = ["insurance_fund", "adl", "fund_unlimited"]
