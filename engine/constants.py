@@ -213,7 +213,8 @@ class CancelReason(IntEnum):
     STOP_REFUSED = 9  # triggered, then refused like any other order; price holds the Reject
     REQUOTE = 10  # the market maker renews its quotes
     DEPTH = 11  # recorded depth took the level away
-    PRICE_BAND = 12  # the next price is outside the band
+    RESTRICTED = 12  # equity is below initial margin
+    DELIVERY = 13  # the market is settled
 
 
 class LiquidationEnd(IntEnum):

@@ -1,8 +1,9 @@
 """A venue profile as strict structs: its markets and every named behaviour it can choose.
 
 One struct a group of choices: margin, trigger, liquidation (reduction and order placement), losses
-(takeover, fund, deleveraging, residual). Unknown fields are refused. Amounts are decimal text in the settlement asset, ratios whole ppm,
-times whole nanoseconds. What each choice does is a numbered rule (`docs/rules.md`).
+(takeover, fund, deleveraging, residual). Unknown fields are refused. Amounts are decimal text in
+the settlement asset, ratios whole ppm, times whole nanoseconds. What each choice does is a
+numbered rule (`docs/rules.md`).
 """
 
 import hashlib
@@ -120,7 +121,7 @@ class Step(Frozen, kw_only=True):
     window_ns: Nanoseconds = 0
     order: Literal["ioc", "fok", "transfer"] = "ioc"
     limit: Literal["bankruptcy", "spread", "mark", "touch", "none"] = "bankruptcy"
-    limit_ppm: Ppm = 0  # beyond mark or touch; of `spread`, per unit of maintenance rate
+    limit_ppm: Multiple = 0  # beyond mark or touch; of `spread`, per unit of maintenance rate
     pause_ns: Nanoseconds = 0
 
 
@@ -129,6 +130,7 @@ class Liquidation(Frozen, kw_only=True):
 
     cancel: Literal["none", "market", "account"] = "account"
     net_hedged: bool = False
+    sell_collateral: Literal["last", "first"] = "last"
     select: Literal["largest", "largest_loss", "random"] = "largest"
     lowest_tier_closes_all: bool = False  # below the lowest tier's requirement no step is tried
     steps: Annotated[list[Step], Meta(max_length=c.STEPS_MAX)]

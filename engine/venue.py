@@ -155,6 +155,8 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
         raise ProfileError(f"{where}.order_lots_min: expected at most order_lots_max")
     tiers = _tier_columns(where, profile, market)
     payoff = c.Payoff.INVERSE if market.payoff == "inverse" else c.Payoff.LINEAR
+    if market.contract == "collateral" and payoff != c.Payoff.LINEAR:
+        raise ProfileError(f"{where}.payoff: expected linear for a collateral")
     return MarketNumbers(
         symbol=market.symbol,
         payoff=payoff,
@@ -389,6 +391,8 @@ def _check_waterfall(profile: VenueProfile) -> None:
         raise ProfileError(f"{name}: losses.waterfall: {ends[0]} takes everything: expected last")
     for index, step in enumerate(profile.liquidation.steps):
         place = f"{name}: liquidation.steps[{index}]"
+        if step.limit in ("mark", "touch") and step.limit_ppm >= c.PPM:
+            raise ProfileError(f"{place}.limit_ppm: expected below {c.PPM}")
         if step.order == "transfer" and step.limit not in ("mark", "bankruptcy"):
             raise ProfileError(f"{place}.limit: expected mark or bankruptcy for a transfer")
         if bool(step.window_lots) != bool(step.window_ns):

@@ -92,11 +92,21 @@ class Venue(Expectations):
             self.given_field(path, words)
 
     def given_field(self, path: str, words: str) -> None:
+        if path == "liquidation.steps":
+            self.given_steps(words.split())
+            return
         section, name = path.split(".")
         place = self.raw["markets"][0] if section == "market" else self.raw[section]
         old = place.get(name, 0 if name.endswith("_ppm") else "")
         value = words.split() if isinstance(old, list) else type(old)(words)
         patch(self.raw, path, value)
+
+    def given_steps(self, words: list[str]) -> None:
+        """`cancel_orders cover_shortage close_position`, any of them in this order."""
+        sizes = {"cover_shortage": "cover_shortage", "close_position": "all"}
+        rules = self.raw["liquidation"]
+        rules["cancel"] = "account" if "cancel_orders" in words else "none"
+        rules["steps"] = [{"size": sizes[word]} for word in words if word in sizes]
 
     def given_curve(self, words: list[str]) -> None:
         """`1000ppm x 5, ...` and `half life 10s`."""

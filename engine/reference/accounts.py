@@ -10,6 +10,7 @@ from engine.constants import (
     LOTS_MAX,
     MONEY_MAX,
     Cause,
+    Contract,
     EventKind,
     Flag,
     PositionSide,
@@ -77,11 +78,30 @@ def deposit(world: World, command: Command) -> Reject | None:
 
 
 def spendable(world: World, account: Account) -> int:
-    """R46. What may leave a wallet: its balance, and no more than is free; a system account's
-    whole balance."""
+    """R46. What may leave a wallet: its balance, and no more than is free, less the profit since
+    the last settlement where that is locked; a system account's whole balance."""
     if world.is_system(account):
         return account.wallet_quote
-    return min(account.wallet_quote, world.free(account))
+    room = min(account.wallet_quote, world.free(account))
+    if world.profile.losses.profit_lock:
+        profit = sum(position.session_quote for position in account.positions.values())
+        room -= max(0, profit)
+    return room
+
+
+def is_gated(world: World) -> bool:
+    """R125. While somebody's balance was left negative not long ago, nothing is withdrawn."""
+    return world.now_ns < world.gate_ns
+
+
+def haircut(world: World, amount: int) -> int:
+    """R126. Where withdrawals pay for the fund's deficit, each is charged the deficit's share of
+    all money deposited and not withdrawn, rounded up, to the fund."""
+    deficit = -world.accounts[SystemAccount.INSURANCE_FUND].wallet_quote
+    if world.profile.losses.residual != "withdrawal_haircut" or deficit <= 0:
+        return 0
+    held = world.deposits_quote - world.withdrawals_quote
+    return min(amount, margin.ceil_div(amount * deficit, max(1, held)))
 
 
 def withdraw(world: World, command: Command) -> Reject | None:
@@ -90,11 +110,18 @@ def withdraw(world: World, command: Command) -> Reject | None:
         return reject
     if not 1 <= command.amount <= MONEY_MAX:
         return Reject.AMOUNT_OUT_OF_RANGE
+    if is_gated(world):
+        return Reject.WITHDRAWALS_GATED
     if command.amount > spendable(world, account):
         return Reject.INSUFFICIENT_BALANCE
-    world.withdrawals_quote += command.amount
-    account.wallet_quote -= command.amount
-    world.emit(EventKind.WITHDRAWN, account, amount=command.amount)
+    cut = 0 if world.is_system(account) else haircut(world, command.amount)
+    if cut:
+        account.wallet_quote -= cut
+        world.accounts[SystemAccount.INSURANCE_FUND].wallet_quote += cut
+        world.emit(EventKind.HAIRCUT, account, amount=cut)
+    world.withdrawals_quote += command.amount - cut
+    account.wallet_quote -= command.amount - cut
+    world.emit(EventKind.WITHDRAWN, account, amount=command.amount - cut)
     return None
 
 
@@ -102,6 +129,8 @@ def find_leg(world: World, command: Command) -> tuple[Account | None, Reject | N
     """Market, user account and a position side that fits the account's mode."""
     if command.market_id not in world.markets:
         return None, Reject.UNKNOWN_MARKET
+    if world.markets[command.market_id].numbers.contract == Contract.COLLATERAL:
+        return None, Reject.NOT_COLLATERAL
     account, reject = find_user(world, command)
     if reject is None and not admission.side_fits(account, command.position_side):
         return None, Reject.POSITION_SIDE_MISMATCH
@@ -149,7 +178,7 @@ def check_leverage(
     if lots == 0:
         return None
     worst = margin.notional(market.numbers, lots, market.mark_price)
-    if worst > margin.notional_limit(market.numbers, leverage):
+    if not margin.fits_tiers(market.numbers, world.profile.margin, lots, worst, leverage):
         return Reject.POSITION_LIMIT
     before, previous = world.requirement(account), position.leverage
     position.leverage = leverage
@@ -164,6 +193,8 @@ def set_margin_mode(world: World, command: Command) -> Reject | None:
     """R48. Cross or isolated, for every leg of a market; only while it has no lots or orders."""
     if command.market_id not in world.markets:
         return Reject.UNKNOWN_MARKET
+    if world.markets[command.market_id].numbers.contract == Contract.COLLATERAL:
+        return Reject.NOT_COLLATERAL
     account, reject = find_user(world, command)
     if reject is not None:
         return reject
@@ -218,7 +249,7 @@ def move_margin(world: World, command: Command) -> Reject | None:
     if command.amount > 0 and command.amount > spendable(world, account):
         return Reject.INSUFFICIENT_BALANCE
     if command.amount < 0:
-        needed = margin.initial_margin(world.position_notional(position), position.leverage)
+        needed = world.initial(position, position.lots, world.position_notional(position))
         equity = world.equity(world.domain_of(position))
         if equity + command.amount < needed or position.margin_quote + command.amount < 0:
             return Reject.INSUFFICIENT_BALANCE

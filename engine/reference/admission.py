@@ -8,7 +8,9 @@ from engine.constants import (
     LOTS_MAX,
     ORDER_ID_MAX,
     ORDERS_PER_ACCOUNT_MAX,
+    Contract,
     Flag,
+    Level,
     OrderType,
     PositionSide,
     Reject,
@@ -35,6 +37,8 @@ from engine.reference.ledger import (
 
 def check_shape(world: World, account: Account, command) -> Reject | None:
     """R04. Order checks that need no prices: every enum, flag, id and range."""
+    if world.markets[command.market_id].numbers.contract == Contract.COLLATERAL:
+        return Reject.NOT_COLLATERAL
     if command.side not in (Side.BUY, Side.SELL):
         return Reject.INVALID_SIDE
     if command.order_type not in tuple(OrderType):
@@ -151,15 +155,15 @@ def check_margin(
         return Reject.OPEN_INTEREST_BOUND
     mark = market.mark_price
     worst = margin.notional(numbers, after, mark)
-    if worst > margin.notional_limit(numbers, leverage):
+    if not margin.fits_tiers(numbers, world.profile.margin, after, worst, leverage):
         return Reject.POSITION_LIMIT
+    if is_restricted(world, account, position):
+        return Reject.RESTRICTED
     held = abs(lots) if isolated else 0
     requirement = world.requirement(account)
-    if before - held:
-        old = margin.notional(numbers, before - held, mark)
-        requirement -= margin.initial_margin(old, leverage)
-    new = margin.notional(numbers, after - held, mark)
-    requirement += margin.initial_margin(new, leverage)
+    for sign, size in ((-1, before - held), (1, after - held)):
+        quote = margin.notional(numbers, size, mark) if size else 0
+        requirement += sign * world.initial_in(market.market_id, size, quote, leverage)
     price = order_cost_price(market, order)
     change = signed(order.side, order.lots)
     loss = margin.value(numbers, change, price) - margin.value(numbers, change, mark)
@@ -167,6 +171,13 @@ def check_margin(
     if world.equity((account.row, 0, 0)) - max(0, loss) - fee < requirement:
         return Reject.INSUFFICIENT_MARGIN
     return None
+
+
+def is_restricted(world: World, account: Account, position: Position | None) -> bool:
+    """Part of R94: below initial margin a domain may only reduce."""
+    domain = world.domain_of(position) if position else (account.row, 0, 0)
+    case = world.cases.get(domain)
+    return case is not None and bool(case.level & Level.RESTRICTED)
 
 
 def order_cost_price(market: Market, order: Order) -> int:

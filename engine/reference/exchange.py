@@ -12,18 +12,29 @@ from engine.constants import (
     TIME_MAX_NS,
     CancelReason,
     CommandKind,
+    Contract,
     EventKind,
     Flag,
     Reject,
     Side,
 )
-from engine.reference import accounts, admission, orders, prices, stops, waterfall
-from engine.reference.book import Order
-from engine.reference.ledger import (
-    Command,
-    World,
+from engine.profile import VenueProfile
+from engine.reference import (
+    accounts,
+    admission,
+    fund,
+    inspection,
+    levels,
+    orders,
+    prices,
+    settlement,
+    stops,
+    waterfall,
 )
-from engine.venue import Capacities, DepthCurve, VenueProfile
+from engine.reference.book import Order
+from engine.reference.ledger import Case, Command, Domain, World
+from engine.venue import Capacities, DepthCurve
+from engine.views import DomainView
 
 COMMAND_FIELDS = (
     *("time_ns", "account_id", "order_id", "price", "trigger_price", "lots", "amount"),
@@ -58,6 +69,10 @@ class ReferenceExchange:
             values = (int(value) for value in row)
             apply(self.world, Command(**dict(zip(COMMAND_FIELDS, values, strict=True))))
         return self.world.events
+
+    def inspect(self, account_id: int) -> list[DomainView]:
+        """How an account stands now; see `views`. The account must exist and have a mark."""
+        return inspection.inspect(self.world, account_id)
 
     def rows(self) -> dict[str, list[tuple[int, ...]]]:
         """Canonical tables of the state; see `digest`."""
@@ -99,12 +114,15 @@ def check_time(world: World, command: Command) -> Reject | None:
 
 
 def settle(world: World) -> None:
-    """R90. Units of work until nothing is queued: liquidations first, then triggered stops. After
-    each unit marks are made anew, then breached domains and reached stops join the queues."""
+    """R90. Units of work until nothing is queued: liquidations first, then deleveraging that was
+    put off, then triggered stops. After each unit marks are made anew, then breached domains
+    join their queue, levels begin and end, and reached stops join theirs."""
     end_unit(world)
-    while world.liquidation_queue or world.stop_queue:
+    while world.liquidation_queue or world.adl_queue or world.stop_queue:
         if world.liquidation_queue:
             waterfall.liquidate(world, world.liquidation_queue.pop(0))
+        elif world.adl_queue:
+            waterfall.liquidate(world, world.adl_queue.pop(0), deferred=True)
         else:
             stops.fire_stop(world, world.stop_queue[0])
         end_unit(world)
@@ -112,7 +130,10 @@ def settle(world: World) -> None:
 
 def end_unit(world: World) -> None:
     prices.update_marks(world)
-    waterfall.detect(world)
+    fund.watch_fund(world)
+    levels.find(world)
+    while levels.grade(world):
+        levels.find(world)
     stops.detect_stops(world)
 
 
@@ -294,6 +315,8 @@ def funding(world: World, command: Command) -> Reject | None:
     if command.market_id not in world.markets:
         return Reject.UNKNOWN_MARKET
     market = world.markets[command.market_id]
+    if market.numbers.contract == Contract.COLLATERAL:
+        return Reject.NOT_COLLATERAL
     if command.price and not (
         market.numbers.price_min <= command.price <= market.numbers.price_max
     ):
@@ -331,6 +354,14 @@ HANDLERS: dict[int, Callable[[World, Command], Reject | None]] = {
     CommandKind.DEPTH_CLEAR: depth_clear,
     CommandKind.FUNDING: funding,
     CommandKind.SEED_POSITION: accounts.seed_position,
+    CommandKind.FORCE_CLOSE: settlement.force_close,
+    CommandKind.CHECK_MARGIN: settlement.check_margin,
+    CommandKind.SETTLE: settlement.settle,
+    CommandKind.DELIVER: settlement.deliver,
+    CommandKind.DEPOSIT_ASSET: settlement.deposit_asset,
+    CommandKind.WITHDRAW_ASSET: settlement.withdraw_asset,
+    CommandKind.VOLUNTEER: settlement.volunteer,
+    CommandKind.CLOCK: settlement.clock,
 }
 
 
@@ -339,7 +370,15 @@ def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
     accounts = sorted(world.accounts.values(), key=lambda account: account.account_id)
     return {
         "accounts": [
-            (int(a.account_id), a.wallet_quote, int(Flag.HEDGE) if a.hedge else 0) for a in accounts
+            (
+                int(a.account_id),
+                a.wallet_quote,
+                int(Flag.HEDGE) if a.hedge else 0,
+                a.call_ns,
+                a.debt_ns,
+                *_case_row(world, (a.row, 0, 0)),
+            )
+            for a in accounts
         ],
         "positions": [
             (
@@ -351,6 +390,9 @@ def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
                 p.margin_quote,
                 int(p.isolated),
                 p.leverage,
+                p.session_quote,
+                p.volunteer_lots,
+                *_case_row(world, (account.row, p.market_id, p.position_side + 1)),
             )
             for account in accounts
             for p in account.positions.values()
@@ -384,6 +426,10 @@ def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
                 m.funding_time_ns,
                 sum(m.basis),
                 len(m.basis),
+                m.previous_mark_price,
+                m.average_price,
+                m.loss_quote,
+                m.window_lots,
             )
             for m in world.markets.values()
         ],
@@ -394,9 +440,19 @@ def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
                 world.deposits_quote,
                 world.withdrawals_quote,
                 world.liquidations_count,
+                world.gate_ns,
+                world.fund.paid_quote,
+                int(world.fund.drawdown),
+                fund.peak(world),
             )
         ],
     }
+
+
+def _case_row(world: World, domain: Domain) -> tuple[int, int]:
+    """Levels of a domain and when it is looked at again, 0 if it does not wait."""
+    case = world.cases.get(domain, Case())
+    return int(case.level), case.due_ns or 0
 
 
 def _order_row(world: World, order: Order) -> tuple[int, ...]:

@@ -12,15 +12,18 @@ from types import SimpleNamespace
 from sortedcontainers import SortedDict
 
 from engine.constants import (
+    PPM,
     Cause,
+    Contract,
     EventKind,
     Flag,
     PositionSide,
     SystemAccount,
 )
+from engine.profile import VenueProfile
 from engine.reference import margin
 from engine.reference.book import Book, Order, signed
-from engine.venue import Capacities, DepthCurve, MarketNumbers, VenueProfile, market_numbers
+from engine.venue import Capacities, DepthCurve, MarketNumbers, market_numbers, policy_numbers
 
 
 @dataclass
@@ -38,6 +41,8 @@ class Position:
     buy_lots: int = 0  # resting orders that may open or turn the leg
     sell_lots: int = 0
     reduce_lots: int = 0  # resting reduce-only orders
+    session_quote: int = 0  # profit booked since the last settlement
+    volunteer_lots: int = 0  # what it is ready to be assigned
 
 
 @dataclass
@@ -48,6 +53,8 @@ class Account:
     wallet_quote: int = 0
     positions: SortedDict = field(default_factory=SortedDict)  # (market_id, side) -> Position
     orders: dict = field(default_factory=dict)  # order_id -> Order, resting or waiting
+    call_ns: int = 0  # deadline of an open margin call
+    debt_ns: int = 0  # when it came to owe money
 
 
 @dataclass
@@ -60,8 +67,14 @@ class Market:
     index_price: int = 0
     tape_mark_price: int = 0
     mark_price: int = 0
+    previous_mark_price: int = 0
+    average_price: int = 0  # of the last price, decaying
+    average_time_ns: int = 0
     mark_is_stale: bool = False
     last_price: int = 0
+    loss_quote: int = 0  # bad debt since the last settlement
+    window_start_ns: int = 0  # liquidation window
+    window_lots: int = 0  # used of it
     open_interest_lots: int = 0
     funding_rate_ppb: int = 0
     funding_time_ns: int = 0
@@ -90,6 +103,29 @@ class Fill:
 
 Command = SimpleNamespace  # a COMMAND row, its fields by name
 Domain = tuple[int, int, int]  # (account_row, 0, 0) cross, or (account_row, market_id, leg + 1)
+
+
+@dataclass
+class Case:
+    """What the venue remembers of a domain that is not simply healthy."""
+
+    level: int = 0  # bits of Level
+    due_ns: int | None = None  # waiting: when it is looked at again
+    resumed: bool = False  # it waited, so only the exit level ends it
+    escalated: bool = False  # it was woken before its time, below the backstop level
+    forced: bool = False  # to be closed whatever its health
+    last_market: int = 0  # of the position last worked on
+    once_ns: int | None = None  # its last step of a kind that must not come too often
+
+
+@dataclass
+class Fund:
+    """What the venue remembers of its fund."""
+
+    peaks: dict = field(default_factory=dict)  # part of the window -> highest balance in it
+    drawdown: bool = False
+    paid_quote: int = 0  # in the present window of its cap
+    paid_since_ns: int = 0
 
 
 class World:
@@ -124,7 +160,12 @@ class World:
         self.entered_count = 0
         self.deposits_quote = 0
         self.withdrawals_quote = 0
+        self.policy = policy_numbers(profile)
+        self.cases: dict[Domain, Case] = {}
+        self.fund = Fund()
+        self.gate_ns = 0  # withdrawals wait until then
         self.liquidation_queue: list[Domain] = []
+        self.adl_queue: list[Domain] = []
         self.stop_queue: list[Order] = []
         self.liquidations_count = 0
         self.events: list[tuple] = []
@@ -244,6 +285,7 @@ class World:
         if fee_ppm and not self.is_system(account):
             fee = margin.fee(margin.notional(numbers, lots, price), fee_ppm)
         self.credit(position, account, realised - fee)
+        position.session_quote += realised
         self.accounts[SystemAccount.FEES].wallet_quote += fee
         self.emit(
             EventKind.FILL,
@@ -282,7 +324,7 @@ class World:
             if fill.opened:
                 numbers = self.markets[position.market_id].numbers
                 opened_quote = margin.notional(numbers, fill.opened, fill.price)
-                wanted = margin.initial_margin(opened_quote, position.leverage) + max(0, fill.fee)
+                wanted = self.initial(position, fill.opened, opened_quote) + max(0, fill.fee)
                 move += min(max(0, fill.account.wallet_quote - move), wanted)
             self.move_margin(fill.account, position, move)
         self.trim_reduce_only(self, fill.account, position)
@@ -331,11 +373,17 @@ class World:
 
     # -- domains ------------------------------------------------------------------------------
 
-    def unrealised(self, position: Position) -> int:
-        market = self.markets[position.market_id]
+    def price(self, market_id: int, second: bool = False) -> int:
+        """The mark, or the second price that must agree with it (R93)."""
+        market = self.markets[market_id]
+        return market.average_price or market.mark_price if second else market.mark_price
+
+    def unrealised(self, position: Position, second: bool = False) -> int:
         if position.lots == 0:
             return 0
-        return margin.value(market.numbers, position.lots, market.mark_price) - position.entry_quote
+        numbers = self.markets[position.market_id].numbers
+        price = self.price(position.market_id, second)
+        return margin.worth(numbers, position.lots, price) - position.entry_quote
 
     def position_notional(self, position: Position) -> int:
         market = self.markets[position.market_id]
@@ -343,15 +391,33 @@ class World:
             return 0
         return margin.notional(market.numbers, position.lots, market.mark_price)
 
-    def position_maintenance(self, position: Position) -> int:
-        if position.lots == 0:
-            return 0
+    def position_maintenance(self, position: Position, second: bool = False) -> int:
+        """R31 for a leg; the profile may take the largest size its open orders can make."""
         numbers = self.markets[position.market_id].numbers
-        mode = self.tier_mode()
-        return margin.maintenance_margin(numbers, mode, self.position_notional(position))
+        rules = self.profile.margin
+        lots = position.lots
+        if rules.worst_case_orders:
+            lots = margin.worst_lots(lots, position.buy_lots, position.sell_lots)
+        size = margin.notional(numbers, lots, self.price(position.market_id, second)) if lots else 0
+        return margin.maintenance_margin(
+            numbers, rules, lots, size, position.entry_quote, position.leverage
+        )
 
-    def tier_mode(self) -> int:
-        return 1 if self.profile.margin.tier_mode == "marginal" else 2
+    def initial(self, position: Position, lots: int, size: int) -> int:
+        """R32 for lots of this notional in a leg."""
+        return self.initial_in(position.market_id, lots, size, position.leverage)
+
+    def initial_in(self, market_id: int, lots: int, size: int, leverage: int) -> int:
+        market = self.markets[market_id]
+        interest = 0
+        if market.numbers.scaling_to and market.open_interest_lots:
+            interest = margin.notional(market.numbers, market.open_interest_lots, market.mark_price)
+        return margin.initial_margin(
+            market.numbers, self.profile.margin, lots, size, leverage, interest
+        )
+
+    def is_collateral(self, position: Position) -> bool:
+        return self.markets[position.market_id].numbers.contract == Contract.COLLATERAL
 
     def domain_of(self, position: Position) -> Domain:
         """R35. An isolated position is a margin domain of its own; all others share the
@@ -372,18 +438,62 @@ class World:
             return self.domain_positions(domain)[0].margin_quote
         return self.accounts[domain[0]].wallet_quote
 
-    def equity(self, domain: Domain) -> int:
-        """R36. Equity is the domain's balance plus the unrealised PnL of its positions."""
+    def equity(self, domain: Domain, second: bool = False) -> int:
+        """R36. Equity is the domain's balance plus the unrealised PnL of its positions and what
+        its collateral is worth."""
         positions = self.domain_positions(domain)
-        return self.domain_balance(domain) + sum(self.unrealised(p) for p in positions)
+        return self.domain_balance(domain) + sum(self.unrealised(p, second) for p in positions)
 
-    def maintenance(self, domain: Domain) -> int:
+    def maintenance(self, domain: Domain, second: bool = False) -> int:
         """R37. Maintenance margin of a domain is the sum over its positions."""
-        return sum(self.position_maintenance(p) for p in self.domain_positions(domain))
+        return sum(self.position_maintenance(p, second) for p in self.domain_positions(domain))
+
+    def initial_of(self, domain: Domain) -> int:
+        """R94. Initial margin of a domain is the sum over its positions at their present size."""
+        return sum(
+            self.initial(p, p.lots, self.position_notional(p))
+            for p in self.domain_positions(domain)
+        )
+
+    def trigger_requirement(self, domain: Domain, second: bool = False) -> int:
+        """R92. Liquidation starts below maintenance margin, or at it if the profile says so."""
+        need = self.maintenance(domain, second)
+        at = need > 0 and self.profile.trigger.comparison == "at_or_below"
+        return need + 1 if at else need
+
+    def exit_requirement(self, domain: Domain) -> int:
+        """R95. What equity must reach to end a liquidation: the trigger's requirement, that plus a
+        buffer on notional, or initial margin; never less than the first."""
+        need = self.trigger_requirement(domain)
+        trigger = self.profile.trigger
+        if trigger.exit == "initial":
+            return max(need, self.initial_of(domain))
+        if trigger.exit == "buffer":
+            size = sum(self.margined_notional(p) for p in self.domain_positions(domain))
+            return need + margin.ceil_div(size * trigger.exit_buffer_ppm, PPM)
+        return need
+
+    def margined_notional(self, position: Position) -> int:
+        """Part of R95: notional at mark of what needs margin."""
+        return 0 if self.is_collateral(position) else self.position_notional(position)
+
+    def is_open(self, domain: Domain) -> bool:
+        """Whether a domain has a position that needs margin."""
+        return any(p.lots and not self.is_collateral(p) for p in self.domain_positions(domain))
 
     def is_breached(self, domain: Domain) -> bool:
-        """R73. Liquidation starts when equity is below maintenance margin, at mark."""
-        return self.equity(domain) < self.maintenance(domain)
+        """R73. A domain is in breach when equity is below the trigger's requirement at mark, and
+        at the second price if there is one; without positions when its balance is negative,
+        unless the venue leaves negative balances alone."""
+        if not self.is_open(domain):
+            if self.profile.losses.residual in ("debt", "negative_left"):
+                return False
+            return self.equity(domain) < 0
+        if self.equity(domain) >= self.trigger_requirement(domain):
+            return False
+        if self.profile.trigger.second_price == "none":
+            return True
+        return self.equity(domain, True) < self.trigger_requirement(domain, True)
 
     def requirement(self, account: Account) -> int:
         """R38. What an account's wallet must cover: initial margin of every cross leg at its
@@ -396,7 +506,7 @@ class World:
                 lots -= abs(position.lots)
             if lots:
                 worst = margin.notional(market.numbers, lots, market.mark_price)
-                total += margin.initial_margin(worst, position.leverage)
+                total += self.initial(position, lots, worst)
         return total
 
     def free(self, account: Account) -> int:

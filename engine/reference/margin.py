@@ -5,9 +5,10 @@ units; `market` is a `venue.MarketNumbers`.
 """
 
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, isqrt
 
-from engine.constants import PPB, PPM, Payoff, TierMode
+from engine.constants import PPB, PPM, Contract, Payoff
+from engine.profile import Margin
 from engine.venue import MarketNumbers
 
 
@@ -32,35 +33,89 @@ def notional(market: MarketNumbers, lots: int, price: int) -> int:
     return abs(value(market, lots, price))
 
 
-def tier(market: MarketNumbers, notional_quote: int) -> int:
-    """R30. The tier of a notional is the first whose upper bound is not below it, else the last."""
+def tier(market: MarketNumbers, measure: int) -> int:
+    """R30. The tier of a size is the first whose upper bound is not below it, else the last. The
+    profile says what is measured: notional, entry value, or contracts."""
     for index, bound in enumerate(market.tier_to):
-        if notional_quote <= bound:
+        if measure <= bound:
             return index
     return len(market.tier_to) - 1
 
 
-def maintenance_margin(market: MarketNumbers, tier_mode: int, notional_quote: int) -> int:
-    """R31. Rate of the tier times notional, rounded up, less the deduction if marginal."""
-    index = tier(market, notional_quote)
-    margin = ceil_div(notional_quote * market.tier_maintenance_ppm[index], PPM)
-    if tier_mode == TierMode.MARGINAL:
-        margin -= market.tier_deduction[index]
+def tier_of(market: MarketNumbers, rules: Margin, lots: int, size: int, entry_quote: int) -> int:
+    """Part of R30: the tier of a position."""
+    if rules.tier_by == "contracts":
+        return tier(market, abs(lots))
+    return tier(market, abs(entry_quote) if rules.tier_by == "entry_value" else size)
+
+
+def extra_ppb(market: MarketNumbers, lots: int, size: int, rate_ppm: int) -> int:
+    """R96. What size adds to a tier's rate: a slope per coin, rounded up, and what a rate of 0.8
+    of the tier's plus a root of the size is above it; together at most one."""
+    measure = abs(lots) if market.payoff == Payoff.LINEAR else size
+    slope = ceil_div(measure * market.slope_ppb, market.slope_unit)
+    root = isqrt(abs(lots) * market.sqrt_square) if market.sqrt_square else 0
+    return min(PPB, slope + max(0, root - 200 * rate_ppm if market.sqrt_square else 0))
+
+
+def maintenance_margin(
+    market: MarketNumbers, rules: Margin, lots: int, size: int, entry_quote: int, leverage: int
+) -> int:
+    """R31. Rate of the tier times notional (or entry value), rounded up, less the tier's
+    deduction; or a share of the initial margin; plus what size adds and the fee of closing at
+    mark, where the profile says so. Collateral needs none."""
+    if market.contract == Contract.COLLATERAL or lots == 0:
+        return 0
+    base = abs(entry_quote) if rules.tier_by == "entry_value" else size
+    if rules.maintenance == "share_of_initial":
+        margin = ceil_div(base * rules.initial_share_ppm, PPM * leverage)
+    else:
+        index = tier_of(market, rules, lots, size, entry_quote)
+        rate = market.tier_maintenance_ppm[index]
+        margin = ceil_div(base * rate, PPM) - market.tier_deduction[index]
+        margin += ceil_div(base * extra_ppb(market, lots, size, rate), PPB)
+    if rules.close_fee == "taker":
+        margin += ceil_div(size * market.taker_fee_ppm, PPM)
     return margin
 
 
-def initial_margin(notional_quote: int, leverage: int) -> int:
-    """R32. Initial margin is notional over leverage, rounded up."""
-    return ceil_div(notional_quote, leverage)
+def initial_margin(
+    market: MarketNumbers, rules: Margin, lots: int, size: int, leverage: int, interest_quote: int
+) -> int:
+    """R32. Initial margin is notional over leverage, rounded up; at least the tier's own rate with
+    what size adds, and at least a rate that rises to one between two open interests, where the
+    profile says so. Collateral needs none."""
+    if market.contract == Contract.COLLATERAL or lots == 0:
+        return 0
+    margin = ceil_div(size, leverage)
+    rate = market.tier_initial_ppm[tier_of(market, rules, lots, size, size)]
+    if rules.initial == "tiers":
+        extra = extra_ppb(market, lots, size, rate)
+        margin = max(margin, ceil_div(size * rate, PPM) + ceil_div(size * extra, PPB))
+    if market.scaling_to:
+        span = market.scaling_to - market.scaling_from
+        share = min(max(interest_quote - market.scaling_from, 0) * PPB // span, PPB)
+        scaled = rate * 1_000 + ceil_div((PPB - rate * 1_000) * share, PPB)
+        margin = max(margin, ceil_div(size * scaled, PPB))
+    return margin
 
 
-def notional_limit(market: MarketNumbers, leverage: int) -> int:
-    """R33. At a leverage, notional may reach the last tier that still allows this leverage."""
+def fits_tiers(market: MarketNumbers, rules: Margin, lots: int, size: int, leverage: int) -> bool:
+    """R33. At a leverage, size may reach the last tier that still allows this leverage."""
     limit = 0
     for bound, leverage_max in zip(market.tier_to, market.tier_leverage_max, strict=True):
         if leverage <= leverage_max:
             limit = bound
-    return limit
+    return (abs(lots) if rules.tier_by == "contracts" else size) <= limit
+
+
+def worth(market: MarketNumbers, lots: int, price: int) -> int:
+    """R97. What a position adds to equity before its entry value: its value, or of an asset held
+    its value less the haircut, rounded down."""
+    whole = value(market, lots, price)
+    if market.contract == Contract.FUTURE:
+        return whole
+    return whole * (PPM - market.haircut_ppm) // PPM
 
 
 def fee(notional_quote: int, fee_ppm: int) -> int:
@@ -78,10 +133,19 @@ def worst_lots(lots: int, buy_lots: int, sell_lots: int) -> int:
     return max(abs(lots), abs(lots + buy_lots), abs(lots - sell_lots))
 
 
-def bankruptcy_price(market: MarketNumbers, lots: int, mark: int, equity_quote: int) -> int:
-    """R70. The price at which closing leaves the domain's equity at zero, rounded so that
-    closing there is never below zero, within the market's price range."""
+def bankruptcy_price(
+    market: MarketNumbers, lots: int, mark: int, equity_quote: int, fee_ppm: int = 0
+) -> int:
+    """R70. The price at which closing leaves this equity at zero, rounded so that closing there
+    is never below zero, within the market's price range. With a fee, what closing there costs is
+    set aside first, rounded the same way."""
     target = value(market, lots, mark) - equity_quote
+    positive = (market.payoff == Payoff.LINEAR) == (lots > 0)
+    if fee_ppm:
+        size = ceil_div(abs(target) * PPM, PPM - fee_ppm)
+        if not positive:
+            size = abs(target) * PPM // (PPM + fee_ppm)
+        target = size if target > 0 else -size
     if market.payoff == Payoff.LINEAR:
         exact = Fraction(target, lots * market.unit_quote)
     elif target * lots >= 0:
@@ -90,6 +154,16 @@ def bankruptcy_price(market: MarketNumbers, lots: int, mark: int, equity_quote: 
         exact = Fraction(-lots * market.face_quote, target)
     price = ceil(exact) if lots > 0 else floor(exact)
     return min(max(price, market.price_min), market.price_max)
+
+
+def price_beside(market: MarketNumbers, lots: int, price: int, distance_ppm: int) -> int:
+    """R101. A price this far on the losing side of another for whoever closes these lots, rounded
+    to the solvent side, within the market's price range."""
+    if lots > 0:
+        beside = ceil_div(price * (PPM - distance_ppm), PPM)
+    else:
+        beside = price * (PPM + distance_ppm) // PPM
+    return min(max(beside, market.price_min), market.price_max)
 
 
 def order_price(market: MarketNumbers, lots: int, bankruptcy: int) -> int:
@@ -101,18 +175,26 @@ def order_price(market: MarketNumbers, lots: int, bankruptcy: int) -> int:
     return max(bankruptcy // tick, ceil_div(market.price_min, tick)) * tick
 
 
-def shortage_lots(
-    market: MarketNumbers, lots: int, notional_quote: int, rate_ppm: int, shortage_quote: int
-) -> int:
-    """R72. Closing at mark frees the maintenance rate and costs the liquidation fee: close just
-    enough to cover the shortage, or everything if the fee is not below the rate."""
-    gain_ppm = rate_ppm - market.liquidation_fee_ppm
+def shortage_lots(lots: int, notional_quote: int, gain_ppm: int, shortage_quote: int) -> int:
+    """R72. Closing at mark frees the rate that must be covered and costs the liquidation fee and
+    the distance of the limit from mark: close just enough to cover the shortage, or everything if
+    nothing is gained."""
     if gain_ppm <= 0:
         return abs(lots)
     needed_quote = ceil_div(shortage_quote * PPM, gain_ppm)
     if needed_quote >= notional_quote:
         return abs(lots)
     return min(abs(lots), ceil_div(needed_quote * abs(lots), notional_quote))
+
+
+def mixed(a: int, b: int) -> int:
+    """R100. A reproducible random number below 2**24 from two numbers."""
+    low = 2**31 - 1
+    x = (a & low) * 1_103_515_245 + (b & low) * 2_038_074_743
+    x ^= x >> 17
+    x = (x & low) * 1_597_334_677
+    x ^= x >> 15
+    return (x & low) >> 7
 
 
 def funding_amount(market: MarketNumbers, lots: int, price: int, rate_ppb: int) -> int:

@@ -19,24 +19,48 @@ def score(
     profit_quote: int,
     wallet_quote: int,
     entry_value_quote: int,
+    initial_quote: int,
+    position_quote: int,
     notional_quote: int,
     maintenance_quote: int,
     equity_quote: int,
+    gains_with_value: bool,
 ) -> int:
-    """R82. ADL score of one position, 0 for a loser or an account without equity.
+    """R82. ADL score of one position; each factor is quantised to PPB, rounded down.
 
     WALLET_PCT_MARGIN_RATIO: max(0, profit) / max(1, wallet) * maintenance / equity.
-    PROFIT_TIMES_LEVERAGE: profit / |entry value| * notional / equity.
-    Profit is the position's, maintenance, wallet and equity are its margin domain's.
+    PROFIT_TIMES_LEVERAGE: profit / |entry value| * notional / equity; a loss is divided instead.
+    RETURN_TIMES_LEVERAGE: profit / initial margin * position / equity; a loss is divided instead.
+    PRICE_GAIN_TIMES_LEVERAGE: mark / entry (short: entry / mark) * position / equity.
+    NONE: 0. Profit, position and initial margin are the position's; wallet, notional,
+    maintenance and equity are its margin domain's. Without equity the score is 0, or for a
+    loser of a score that goes below zero the least there is.
     """
-    if profit_quote <= 0 or equity_quote <= 0:
+    if kind == AdlScore.NONE:
         return 0
+    if kind == AdlScore.PRICE_GAIN_TIMES_LEVERAGE:
+        if equity_quote <= 0:
+            return 0
+        mark, entry = position_quote, max(1, entry_value_quote)
+        gain = _ratio(mark, entry) if gains_with_value else _ratio(entry, max(1, mark))
+        return _product(gain, _ratio(position_quote, equity_quote))
     if kind == AdlScore.WALLET_PCT_MARGIN_RATIO:
+        if profit_quote <= 0 or equity_quote <= 0:
+            return 0
         first = _ratio(profit_quote, max(1, wallet_quote))
-        second = _ratio(maintenance_quote, equity_quote)
-    else:
-        first = _ratio(profit_quote, max(1, entry_value_quote))
-        second = _ratio(notional_quote, equity_quote)
+        return _product(first, _ratio(maintenance_quote, equity_quote))
+    base, size = entry_value_quote, notional_quote
+    if kind == AdlScore.RETURN_TIMES_LEVERAGE:
+        base, size = initial_quote, position_quote
+    first = _ratio(abs(profit_quote), max(1, base))
+    if profit_quote > 0:
+        return _product(first, _ratio(size, equity_quote)) if equity_quote > 0 else 0
+    if equity_quote <= 0:
+        return -SCORE_PART_MAX
+    return -_product(first, _ratio(equity_quote, max(1, size)))
+
+
+def _product(first: int, second: int) -> int:
     return min(first * second // PPB, SCORE_PART_MAX)
 
 

@@ -47,10 +47,16 @@ def sample_basis(world: World, market: Market) -> None:
 
 
 def mark_price(world: World, market: Market) -> int:
-    """R53. The mark: the tape's own (the index if it has none), plus the feedback share of what
-    the derived mark differs from it, within the market's price range."""
+    """R53. The mark: the index, or the last price, where the profile says so; else the tape's own
+    (the index if it has none), plus the feedback share of what the derived mark differs from it,
+    within the market's price range."""
+    source = world.profile.mark.source
     base = market.tape_mark_price or market.index_price
-    if base == 0 or world.profile.mark.source == "tape" or world.feedback_ppm == 0:
+    if source == "index":
+        return market.index_price or base
+    if source == "last":
+        return market.last_price or base
+    if base == 0 or source == "tape" or world.feedback_ppm == 0:
         return base
     derived = derived_mark(world, market)
     mark = base + margin.trunc_div((derived - base) * world.feedback_ppm, PPM)
@@ -79,10 +85,27 @@ def update_marks(world: World) -> None:
         if not market.mark_is_stale:
             continue
         market.mark_is_stale = False
+        update_average(world, market)
         mark = mark_price(world, market)
         if mark != market.mark_price:
+            market.previous_mark_price = market.mark_price
             market.mark_price = mark
             world.emit(EventKind.MARK_SET, market_id=market.market_id, price=mark)
+
+
+def update_average(world: World, market: Market) -> None:
+    """R93. The second price is the last price approached by half in every half-life, made anew
+    with the mark; breach must hold there too."""
+    rules = world.profile.trigger
+    if rules.second_price == "none" or market.last_price == 0:
+        return
+    elapsed, market.average_time_ns = world.now_ns - market.average_time_ns, world.now_ns
+    if market.average_price == 0:
+        market.average_price = market.last_price
+        return
+    gap = market.last_price - market.average_price
+    left = margin.decayed(abs(gap), elapsed, rules.average_half_life_ns)
+    market.average_price = market.last_price - (left if gap > 0 else -left)
 
 
 # -- the market maker's quotes ----------------------------------------------------------------
@@ -200,15 +223,19 @@ def quote_price(market: Market, side: int, offset_ppm: int, previous: int) -> in
 
 
 def settle_funding(world: World, market: Market, rate_ppb: int) -> None:
-    """R61. Every open position pays or receives, in order of account row and leg, at the mark of
-    this instant; what rounding leaves goes to ROUNDING."""
+    """R61. Every open position pays or receives, in order of account row and leg, at the mark or
+    the index of this instant; what rounding leaves goes to ROUNDING. Where funding accrues all the
+    time the rate counts for the time since it was last paid."""
     total = 0
     mark = market.mark_price
+    if world.profile.funding.price == "index":
+        mark = market.index_price or mark
+    charged_ppb = accrued_ppb(world, market, rate_ppb)
     for account in world.accounts.values():
         for position in account.positions.values():
             if position.market_id != market.market_id or position.lots == 0:
                 continue
-            amount = margin.funding_amount(market.numbers, position.lots, mark, rate_ppb)
+            amount = margin.funding_amount(market.numbers, position.lots, mark, charged_ppb)
             if amount == 0:
                 continue
             total += amount
@@ -234,3 +261,14 @@ def settle_funding(world: World, market: Market, rate_ppb: int) -> None:
         amount=-total,
         fee=rate_ppb,
     )
+
+
+def accrued_ppb(world: World, market: Market, rate_ppb: int) -> int:
+    """Part of R61: toward zero, nothing the first time."""
+    rules = world.profile.funding
+    if rules.accrual == "interval":
+        return rate_ppb
+    if market.funding_time_ns == 0:
+        return 0
+    elapsed = world.now_ns - market.funding_time_ns
+    return margin.trunc_div(rate_ppb * elapsed, rules.rate_period_ns)

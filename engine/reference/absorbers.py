@@ -1,0 +1,364 @@
+"""The rulebook's absorbers: the fund, volunteers, the backstop, deleveraging, the residual.
+
+Each takes a position, or part of it, off a bankrupt domain at its own price. What a liquidation
+tries before them is in `waterfall`.
+"""
+
+from engine.constants import (
+    PPM,
+    AdlCandidates,
+    AdlScore,
+    CancelReason,
+    Cause,
+    EventKind,
+    Flag,
+    LiquidationEnd,
+    RefusedTakeover,
+    SystemAccount,
+)
+from engine.reference import margin, orders, policies, sizing
+from engine.reference.fund import move, pay_from_fund, to_fund
+from engine.reference.ledger import Account, Domain, Position, World
+from engine.reference.levels import case_of, emit_domain, is_below_backstop
+from engine.reference.liquidation_orders import liquidation_order, trade_order
+
+FUND = SystemAccount.INSURANCE_FUND
+BACKSTOP = SystemAccount.BACKSTOP
+
+
+def absorb(world: World, domain: Domain, position: Position, deferred: bool) -> LiquidationEnd:
+    """R80. Walk the waterfall: each absorber takes what it can, until nothing is left. With the
+    phase `adl_last` deleveraging waits until no other liquidation is queued, and goes on there."""
+    end = LiquidationEnd.RESIDUAL
+    names = list(world.profile.losses.waterfall)
+    if deferred:
+        names = names[names.index("adl") :]
+    for name in names:
+        if name == "adl" and not deferred and world.profile.liquidation.phase == "adl_last":
+            world.adl_queue.append(domain)
+            return LiquidationEnd.PAUSED
+        end = take(world, domain, position, name) or end
+        if position.lots == 0 or end == LiquidationEnd.PAUSED:
+            return end
+    return end
+
+
+def take(world: World, domain: Domain, position: Position, name: str) -> LiquidationEnd | None:
+    """One absorber; returns how the liquidation ends if it took the last lot."""
+    price = sizing.bankruptcy(world, domain, position)
+    mark = world.markets[position.market_id].mark_price
+    if name == "insurance_fund":
+        take_over(world, position, price)
+        return LiquidationEnd.TAKEN_OVER
+    if name == "fund_payment":
+        pay_from_fund(world, domain, -world.equity(domain))
+        return None
+    if name == "adl":
+        deleverage(world, position, adl_price(world, position, price))
+        return LiquidationEnd.DELEVERAGED
+    if name == "volunteers":
+        assign(world, position, price)
+        return LiquidationEnd.ASSIGNED_OUT
+    if name == "covered_book":
+        sell_covered(world, position)
+        return LiquidationEnd.CLOSED_IN_BOOK
+    if name == "vault":
+        return LiquidationEnd.BACKSTOPPED if take_domain(world, domain) else None
+    if name == "pool":
+        hand_over(world, position, abs(position.lots), mark, BACKSTOP, Cause.TRANSFER)
+        return LiquidationEnd.BACKSTOPPED
+    if name == "retry":
+        case_of(world, domain).due_ns = world.now_ns + world.profile.losses.retry_ns
+        return LiquidationEnd.PAUSED
+    hand_over(world, position, abs(position.lots), price, FUND, Cause.RESIDUAL)
+    return LiquidationEnd.RESIDUAL
+
+
+def hand_over(
+    world: World, position: Position, lots: int, price: int, to: SystemAccount, cause: Cause
+) -> None:
+    """Lots of a position go to a system account, off book."""
+    taker = world.accounts[to]
+    taker_position = world.position(taker, position.market_id, 0)
+    account = world.accounts[position.account_row]
+    change = -lots if position.lots > 0 else lots
+    world.trade(account, position, taker, taker_position, change, price, cause)
+
+
+def take_over(world: World, position: Position, price: int) -> None:
+    """R81. The fund takes the whole position at the bankruptcy price, unless its net notional at
+    mark would pass its inventory limit, its equity at mark would fall below zero, or the drawdown
+    rule is active."""
+    fund = world.accounts[FUND]
+    market = world.markets[position.market_id]
+    inventory = 0
+    for market_id, other in world.markets.items():
+        held = world.find_position(fund, market_id, 0)
+        lots = held.lots if held else 0
+        lots += position.lots if market_id == position.market_id else 0
+        if lots:
+            inventory += margin.notional(other.numbers, lots, other.mark_price)
+    refused = None
+    limit = max(0, fund.wallet_quote) * world.profile.losses.fund_inventory_ppm // PPM
+    gap = margin.value(market.numbers, position.lots, market.mark_price)
+    gap -= margin.value(market.numbers, position.lots, price)
+    if world.fund.drawdown:
+        refused = RefusedTakeover.DRAWDOWN
+    elif inventory > limit:
+        refused = RefusedTakeover.INVENTORY_FULL
+    elif world.equity((fund.row, 0, 0)) + gap < 0:
+        refused = RefusedTakeover.CANNOT_PAY
+    if refused is None:
+        hand_over(world, position, abs(position.lots), price, FUND, Cause.TAKEOVER)
+        return
+    world.emit(
+        EventKind.TAKEOVER_REFUSED,
+        world.accounts[position.account_row],
+        market_id=position.market_id,
+        position_side=position.position_side,
+        price=price,
+        lots=position.lots,
+        reason=refused,
+    )
+
+
+# -- volunteers, the book covered by the fund, the vault --------------------------------------
+
+
+def assign(world: World, position: Position, price: int) -> None:
+    """R116. Volunteers take the rest in equal shares, round after round in account order, each as
+    far as it is ready to; at the bankruptcy price, or where that is not far enough from mark for
+    them, at mark with their edge. Whoever it would leave below zero is passed over."""
+    market = world.markets[position.market_id]
+    edge_ppm = world.profile.losses.volunteer_edge_ppm
+    if edge_ppm:
+        edge = margin.price_beside(market.numbers, position.lots, market.mark_price, edge_ppm)
+        price = min(price, edge) if position.lots > 0 else max(price, edge)
+    bankrupt = world.accounts[position.account_row]
+    while position.lots:
+        ready = volunteers(world, position, price)
+        if not ready:
+            return
+        share = max(1, abs(position.lots) // len(ready))
+        for other in ready:
+            lots = min(share, other.volunteer_lots, abs(position.lots))
+            if lots == 0:
+                continue
+            other.volunteer_lots -= lots
+            change = -lots if position.lots > 0 else lots
+            account = world.accounts[other.account_row]
+            world.trade(bankrupt, position, account, other, change, price, Cause.ASSIGNED)
+
+
+def volunteers(world: World, position: Position, price: int) -> list[Position]:
+    """Part of R116: one lot must leave them solvent."""
+    change = 1 if position.lots > 0 else -1
+    return [
+        other
+        for account in world.accounts.values()
+        for other in account.positions.values()
+        if other.market_id == position.market_id
+        and other.volunteer_lots
+        and account.row != position.account_row
+        and stays_solvent(
+            world, other, change * min(other.volunteer_lots, abs(position.lots)), price
+        )
+    ]
+
+
+def sell_covered(world: World, position: Position) -> None:
+    """R117. The rest is sold in the book down to a band beside the best price; what that loses
+    beyond zero equity is the fund's."""
+    market = world.markets[position.market_id]
+    best = market.book.best(1 if position.lots > 0 else 2)
+    if best == 0:
+        return
+    band_ppm = world.profile.losses.covered_band_ppm
+    limit = margin.price_beside(market.numbers, position.lots, best, band_ppm)
+    order = liquidation_order(world, position, abs(position.lots), limit)
+    trade_order(world, order)
+
+
+def take_domain(world: World, domain: Domain) -> bool:
+    """R118. The vault takes every position of the domain at mark and its whole balance, unless its
+    equity is negative or it is not below the backstop level."""
+    backstop = world.profile.trigger.backstop_ppm
+    if world.equity(domain) < 0 or (backstop and not is_below_backstop(world, domain)):
+        return False
+    for position in world.domain_positions(domain):
+        if position.lots and not world.is_collateral(position):
+            mark = world.markets[position.market_id].mark_price
+            hand_over(world, position, abs(position.lots), mark, BACKSTOP, Cause.TRANSFER)
+    balance = world.domain_balance(domain)
+    if balance > 0:
+        move(world, domain, EventKind.SEIZED, balance, BACKSTOP)
+    return True
+
+
+# -- deleveraging -----------------------------------------------------------------------------
+
+
+def adl_price(world: World, position: Position, bankruptcy: int) -> int:
+    """R119. Deleveraging happens at the bankruptcy price, at mark, at the mark before it, or at
+    mark unless the fund is low."""
+    market, rule = world.markets[position.market_id], world.profile.losses.adl_price
+    if rule == "mark":
+        return market.mark_price
+    if rule == "previous_mark":
+        return market.previous_mark_price or market.mark_price
+    if rule == "mark_unless_fund_low":
+        low = world.accounts[FUND].wallet_quote < world.policy.fund_low_quote
+        return bankruptcy if low else market.mark_price
+    return bankruptcy
+
+
+def deleverage(world: World, position: Position, price: int) -> None:
+    """R84. Close ranked opposite positions against the bankrupt one, off book at one price, until
+    nothing is left. Whoever it would leave below zero is passed over; orders of whoever is closed
+    are cancelled, in the market or everywhere, as the profile says; the last one is closed in
+    part."""
+    bankrupt = world.accounts[position.account_row]
+    scope = world.profile.losses.adl_cancel
+    for _, _, account_row, leg in ranking(world, position):
+        if position.lots == 0:
+            return
+        account = world.accounts[account_row]
+        counter = account.positions[position.market_id, leg]
+        lots = min(abs(counter.lots), abs(position.lots))
+        change = lots if position.lots > 0 else -lots
+        if not stays_solvent(world, counter, change, price):
+            continue
+        if scope != "none":
+            market_id = position.market_id if scope == "market" else 0
+            orders.cancel_all(world, account, market_id, CancelReason.ADL)
+        world.trade(bankrupt, position, account, counter, -change, price, Cause.ADL)
+
+
+def stays_solvent(world: World, counter: Position, change: int, price: int) -> bool:
+    """R85. Trading at this price instead of mark must not take the domain's equity below zero."""
+    market = world.markets[counter.market_id]
+    gap = margin.value(market.numbers, change, market.mark_price)
+    gap -= margin.value(market.numbers, change, price)
+    return world.equity(world.domain_of(counter)) + gap >= 0
+
+
+def ranking(world: World, position: Position) -> list[tuple[int, int, int, int]]:
+    """Part of R83: candidates are all user positions on the other side of the market but the
+    bankrupt account's own, or only those in profit."""
+    candidates = []
+    winners = AdlCandidates[world.profile.losses.adl_candidates.upper()] == AdlCandidates.WINNERS
+    kind = AdlScore[world.profile.losses.adl_score.upper()]
+    for account in world.accounts.values():
+        if world.is_system(account) or account.row == position.account_row:
+            continue
+        for other in account.positions.values():
+            if other.market_id != position.market_id or other.lots * position.lots >= 0:
+                continue
+            if winners and world.unrealised(other) <= 0:
+                continue
+            score = adl_score(world, account, other)
+            notional = 0 if kind == AdlScore.NONE else world.position_notional(other)
+            candidates.append((score, notional, account.row, other.position_side))
+    return policies.ranked(candidates)
+
+
+def adl_score(world: World, account: Account, position: Position) -> int:
+    kind = AdlScore[world.profile.losses.adl_score.upper()]
+    if kind == AdlScore.RANDOM:
+        return margin.mixed(world.seq, 4 * account.row + position.position_side)
+    domain = world.domain_of(position)
+    size = world.position_notional(position)
+    return policies.score(
+        kind,
+        profit_quote=world.unrealised(position),
+        wallet_quote=world.domain_balance(domain),
+        entry_value_quote=abs(position.entry_quote),
+        initial_quote=world.initial(position, position.lots, size),
+        position_quote=size,
+        notional_quote=sum(world.margined_notional(p) for p in world.domain_positions(domain)),
+        maintenance_quote=world.maintenance(domain),
+        equity_quote=world.equity(domain),
+        gains_with_value=(world.markets[position.market_id].numbers.payoff == 1)
+        == (position.lots > 0),
+    )
+
+
+# -- what is left of a flat domain ------------------------------------------------------------
+
+
+def settle_balance(world: World, domain: Domain, keep_surplus: bool) -> None:
+    """R86. A flat domain: what is left goes to the fund or stays with the user, as the profile
+    says; what is missing is paid by the fund as far as it may, and the rest as R103 says."""
+    if world.is_open(domain):
+        return
+    balance = world.domain_balance(domain)
+    to_fund_wanted = world.profile.liquidation.surplus == "to_fund" and not keep_surplus
+    if balance > 0 and to_fund_wanted:
+        to_fund(world, domain, EventKind.SURPLUS, balance)
+    elif balance > 0 and domain[1]:
+        position = world.domain_positions(domain)[0]
+        world.move_margin(world.accounts[domain[0]], position, -balance)
+    elif balance < 0:
+        missing = -balance - pay_from_fund(world, domain, -balance)
+        if missing:
+            leave(world, domain, missing)
+
+
+def leave(world: World, domain: Domain, missing: int) -> None:
+    """R103. What no fund paid: bad debt of the fund; a debt of the customer; a negative balance
+    that gates everybody's withdrawals; or a loss shared at once by the open positions of the
+    market. Bad debt is remembered by market for R104."""
+    rule = world.profile.losses.residual
+    market_id = domain[1] or case_of(world, domain).last_market
+    if rule in ("debt", "negative_left"):
+        owe(world, domain, missing)
+    elif rule == "socialise_positions" and share_loss(world, domain, market_id, missing):
+        pass
+    else:
+        to_fund(world, domain, EventKind.BAD_DEBT, -missing)
+        if market_id:
+            world.markets[market_id].loss_quote += missing
+
+
+def owe(world: World, domain: Domain, missing: int) -> None:
+    """Part of R103: the wallet is left negative."""
+    account = world.accounts[domain[0]]
+    if domain[1]:
+        world.move_margin(account, world.domain_positions(domain)[0], missing)
+    if account.debt_ns == 0:
+        account.debt_ns = max(1, world.now_ns)
+    world.emit(EventKind.DEBT_LEFT, account, amount=missing)
+    if world.profile.losses.residual == "negative_left":
+        world.gate_ns = world.now_ns + world.profile.losses.gate_ns
+
+
+def share_loss(world: World, domain: Domain, market_id: int, missing: int) -> bool:
+    """Part of R103: every open user position of the market pays its share by lots, rounded up;
+    what is collected too much goes to ROUNDING. False if nobody is there to pay."""
+    payers = [
+        (account, position)
+        for account in world.accounts.values()
+        for position in account.positions.values()
+        if position.market_id == market_id and position.lots and not world.is_system(account)
+    ]
+    total = sum(abs(position.lots) for _, position in payers)
+    if total == 0:
+        return False
+    collected = 0
+    for account, position in payers:
+        pays = margin.ceil_div(missing * abs(position.lots), total)
+        collected += pays
+        world.credit(position, account, -pays)
+        world.emit(
+            EventKind.LOSS_SHARED,
+            account,
+            market_id=market_id,
+            position_side=position.position_side,
+            amount=pays,
+            flags=Flag.ISOLATED if position.isolated else 0,
+        )
+    own = world.accounts[domain[0]]
+    world.credit(world.domain_positions(domain)[0] if domain[1] else None, own, missing)
+    world.accounts[SystemAccount.ROUNDING].wallet_quote += collected - missing
+    emit_domain(world, domain, EventKind.LOSS_COVERED, amount=missing, fee=collected - missing)
+    return True
