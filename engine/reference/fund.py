@@ -38,10 +38,7 @@ def allowance(world: World) -> int:
     room = max(0, balance)
     cap = world.policy.fund_cap_quote
     if cap:
-        window = losses.fund_cap_window_ns
-        if window and world.now_ns - fund.paid_since_ns >= window:
-            fund.paid_since_ns, fund.paid_quote = world.now_ns, 0
-        room = min(room, max(0, cap - fund.paid_quote))
+        room = min(room, max(0, cap - (0 if is_new_window(world) else fund.paid_quote)))
     if losses.drawdown_ppm:
         floor = margin.ceil_div(peak(world) * (PPM - losses.drawdown_ppm), PPM)
         room = min(room, max(0, balance - floor))
@@ -53,9 +50,17 @@ def pay_from_fund(world: World, domain: Domain, missing: int) -> int:
     paid = min(missing, allowance(world))
     if paid <= 0:
         return 0
+    if is_new_window(world):
+        world.fund.paid_since_ns, world.fund.paid_quote = world.now_ns, 0
     world.fund.paid_quote += paid
     to_fund(world, domain, EventKind.SHORTFALL, -paid)
     return paid
+
+
+def is_new_window(world: World) -> bool:
+    """Part of R99: the window of the fund's cap is over."""
+    window = world.profile.losses.fund_cap_window_ns
+    return window != 0 and world.now_ns - world.fund.paid_since_ns >= window
 
 
 def peak(world: World) -> int:
