@@ -10,32 +10,49 @@ from engine.constants import (
     LOTS_MAX,
     MONEY_MAX,
     Cause,
+    Contract,
     EventKind,
     Flag,
     PositionSide,
     Reject,
+    Residual,
     SystemAccount,
 )
 from engine.core.admission import OK, price_fits, side_fits
+from engine.core.arithmetic import mul_div_bounded, mul_div_up
 from engine.core.events import emit
 from engine.core.kernel import inlined, kernel
 from engine.core.ledger import (
+    FUND,
     SYSTEM_ROWS,
     credit_wallet,
     cross_health,
     domain_health,
     is_system,
+    leg_initial,
     position_notional,
     position_requirement,
     requirement,
     spendable,
+    touch_position,
 )
 from engine.core.ledger import move_margin as transfer_margin
-from engine.core.margin import initial_margin, notional, notional_limit, worst_lots
+from engine.core.margin import fits_tiers, notional, worst_lots
 from engine.core.orders import trade_off_book
 from engine.core.position import find_position, get_position
 from engine.core.slots import find_row, insert_row
-from engine.core.state import H, account_slots, accounts, header, markets, orders, positions, tiers
+from engine.core.state import (
+    WAITS,
+    H,
+    account_slots,
+    accounts,
+    cases,
+    header,
+    markets,
+    orders,
+    positions,
+    tiers,
+)
 
 NET, LONG, SHORT = PositionSide.NET.value, PositionSide.LONG.value, PositionSide.SHORT.value
 
@@ -107,12 +124,39 @@ def withdraw(s, command):
         return Reject.UNKNOWN_ACCOUNT.value
     if not 1 <= amount <= MONEY_MAX:
         return Reject.AMOUNT_OUT_OF_RANGE.value
+    if is_gated(s):
+        return Reject.WITHDRAWALS_GATED.value
     if amount > spendable(s, row):
         return Reject.INSUFFICIENT_BALANCE.value
-    header(s)[H.WITHDRAWALS_QUOTE] += amount
-    credit_wallet(s, row, -amount)
-    emit_account(s, EventKind.WITHDRAWN, row, amount, 0, 0, 0)
+    cut = 0 if is_system(row) else haircut(s, amount)
+    if cut > 0:
+        credit_wallet(s, row, -cut)
+        credit_wallet(s, FUND, cut)
+        emit_account(s, EventKind.HAIRCUT, row, cut, 0, 0, 0)
+    header(s)[H.WITHDRAWALS_QUOTE] += amount - cut
+    credit_wallet(s, row, cut - amount)
+    emit_account(s, EventKind.WITHDRAWN, row, amount - cut, 0, 0, 0)
     return OK
+
+
+@inlined
+def is_gated(s):
+    """Implements R125."""
+    words = header(s)
+    return words[H.NOW_NS] < words[H.GATE_UNTIL_NS]
+
+
+@kernel
+def haircut(s, amount):
+    """Implements R126."""
+    words = header(s)
+    deficit = -accounts(s)[FUND]["wallet_quote"]
+    if words[H.RESIDUAL] != Residual.WITHDRAWAL_HAIRCUT or deficit <= 0:
+        return 0
+    held = max(1, words[H.DEPOSITS_QUOTE] - words[H.WITHDRAWALS_QUOTE])
+    if mul_div_bounded(amount, deficit, held, amount) >= amount:
+        return amount
+    return mul_div_up(amount, deficit, held)
 
 
 @kernel
@@ -128,6 +172,8 @@ def check_leg(s, account_row, command):
     """Market, user account and a position side that fits the account's mode."""
     if not known_market(s, command["market_id"]):
         return Reject.UNKNOWN_MARKET.value
+    if markets(s)[command["market_id"]]["contract"] == Contract.COLLATERAL:
+        return Reject.NOT_COLLATERAL.value
     reject = check_user(s, account_row)
     if reject == OK and not side_fits(s, account_row, command["position_side"]):
         return Reject.POSITION_SIDE_MISMATCH.value
@@ -164,7 +210,9 @@ def set_leverage(s, command):
         reject = check_leverage(s, row, leg, leverage)
         if reject != OK:
             return reject
-    positions(s)[get_position(s, row, market_id, side)]["leverage"] = leverage
+    leg = get_position(s, row, market_id, side)
+    positions(s)[leg]["leverage"] = leverage
+    touch_position(s, leg)
     emit_account(s, EventKind.LEVERAGE_SET, row, leverage, market_id, side, 0)
     return OK
 
@@ -176,14 +224,15 @@ def check_leverage(s, account_row, leg, leverage):
     lots = worst_lots(position["lots"], position["buy_lots"], position["sell_lots"])
     if lots == 0:
         return OK
-    if notional(market, lots, market["mark_price"]) > notional_limit(s, market, leverage):
+    size = notional(market, lots, market["mark_price"])
+    if not fits_tiers(s, market, lots, size, leverage):
         return Reject.POSITION_LIMIT.value
     buy, sell = position["buy_lots"], position["sell_lots"]
     before = requirement(s, account_row)
-    after = before - position_requirement(market, position, buy, sell)
+    after = before - position_requirement(s, market, position, buy, sell)
     previous = position["leverage"]
     position["leverage"] = leverage
-    after += position_requirement(market, position, buy, sell)
+    after += position_requirement(s, market, position, buy, sell)
     position["leverage"] = previous
     if after > before and cross_health(s, account_row)[0] < after:
         return Reject.INSUFFICIENT_MARGIN.value
@@ -192,8 +241,11 @@ def check_leverage(s, account_row, leg, leverage):
 
 @inlined
 def is_leg_busy(s, leg):
-    """Whether a leg holds lots or margin; row 0 is free."""
-    return positions(s)[leg]["lots"] != 0 or positions(s)[leg]["margin_quote"] != 0
+    """Whether a leg holds lots or margin or waits; row 0 is free."""
+    if leg == 0:
+        return False
+    waits = cases(s)[header(s)[H.ACCOUNTS_ROWS] + leg]["bits"] & WAITS != 0
+    return waits or positions(s)[leg]["lots"] != 0 or positions(s)[leg]["margin_quote"] != 0
 
 
 @kernel
@@ -213,6 +265,8 @@ def set_margin_mode(s, command):
     market_id = command["market_id"]
     if not known_market(s, market_id):
         return Reject.UNKNOWN_MARKET.value
+    if markets(s)[market_id]["contract"] == Contract.COLLATERAL:
+        return Reject.NOT_COLLATERAL.value
     row = find_account(s, command["account_id"])
     reject = check_user(s, row)
     if reject != OK:
@@ -275,7 +329,7 @@ def move_margin(s, command):
     if amount > 0 and amount > spendable(s, row):
         return Reject.INSUFFICIENT_BALANCE.value
     if amount < 0:
-        needed = initial_margin(position_notional(s, leg), positions(s)[leg]["leverage"])
+        needed = leg_initial(s, leg, positions(s)[leg]["lots"], position_notional(s, leg))
         equity = domain_health(s, row, leg)[0]
         if equity + amount < needed or positions(s)[leg]["margin_quote"] + amount < 0:
             return Reject.INSUFFICIENT_BALANCE.value

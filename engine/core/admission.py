@@ -8,7 +8,9 @@ from engine.constants import (
     ORDER_ID_MAX,
     ORDERS_PER_ACCOUNT_MAX,
     PPM,
+    Contract,
     Flag,
+    Level,
     OrderType,
     PositionSide,
     Reject,
@@ -28,11 +30,11 @@ from engine.core.book import (
     signed,
 )
 from engine.core.kernel import INT, inlined, kernel, part
-from engine.core.ledger import cross_health, position_requirement, requirement
-from engine.core.margin import fee, initial_margin, notional, notional_limit, value, worst_lots
+from engine.core.ledger import case_row, cross_health, position_requirement, requirement
+from engine.core.margin import fee, fits_tiers, initial_margin, notional, value, worst_lots
 from engine.core.orders import reducible_lots
 from engine.core.position import find_position
-from engine.core.state import H, accounts, header, markets, orders, positions
+from engine.core.state import H, accounts, cases, header, markets, orders, positions
 
 OK = 0
 ORDER_FLAGS = int(Flag.REDUCE_ONLY | Flag.POST_ONLY)
@@ -60,6 +62,8 @@ def price_fits(market, price):
 def check_shape(s, account_row, command):
     """Implements R04: every enum, flag, id and range of an order."""
     side, kind = command["side"], command["order_type"]
+    if markets(s)[command["market_id"]]["contract"] == Contract.COLLATERAL:
+        return Reject.NOT_COLLATERAL.value
     if side != Side.BUY and side != Side.SELL:
         return Reject.INVALID_SIDE.value
     if kind < OrderType.LIMIT or kind > OrderType.STOP_MARKET:
@@ -230,14 +234,18 @@ def check_margin(s, account_row, leg, market_id, side, lots, paid_price):
     if after > market["open_interest_lots_max"]:
         return Reject.OPEN_INTEREST_BOUND.value
     mark = market["mark_price"]
-    if notional(market, after, mark) > notional_limit(s, market, leverage):
+    size = notional(market, after, mark)
+    if not fits_tiers(s, market, after, size, leverage):
         return Reject.POSITION_LIMIT.value
+    domain = leg if position["isolated"] != 0 else 0
+    if cases(s)[case_row(s, account_row, domain)]["level"] & Level.RESTRICTED != 0:
+        return Reject.RESTRICTED.value
     needed = requirement(s, account_row)
     if leg != 0:
-        needed -= position_requirement(market, position, buy, sell)
-        needed += position_requirement(market, position, more_buy, more_sell)
+        needed -= position_requirement(s, market, position, buy, sell)
+        needed += position_requirement(s, market, position, more_buy, more_sell)
     else:
-        needed += initial_margin(notional(market, after, mark), leverage)
+        needed += initial_margin(s, market, after, size, leverage)
     change = signed(side, lots)
     loss = value(market, change, paid_price) - value(market, change, mark)
     cost = max(0, loss) + fee(notional(market, lots, paid_price), market["taker_fee_ppm"])

@@ -175,6 +175,17 @@ def divide_toward_zero(a, b):
     return a // b if a >= 0 else -((-a) // b)
 
 
+@kernel
+def square_root(a):
+    """The largest integer whose square is not above a, for 0 <= a < 2**62."""
+    root = np.int64(np.sqrt(float(a)))
+    while root * root > a:
+        root -= 1
+    while (root + 1) * (root + 1) <= a:
+        root += 1
+    return root
+
+
 # -- bits of a 64-bit word --------------------------------------------------------------------
 
 

@@ -1,20 +1,31 @@
 """Auto-deleveraging: rank the other side, close it against a bankrupt position off book.
 
-Implements R82-R85.
+Implements R82-R85 and R119.
 """
 
-from engine.constants import PPB, AdlScore, CancelReason, Cause
+from engine.constants import (
+    PPB,
+    AdlCandidates,
+    AdlPrice,
+    AdlScore,
+    CancelReason,
+    Cause,
+    Payoff,
+    Scope,
+)
 from engine.core.arithmetic import mul_div_bounded
-from engine.core.kernel import NOTHING, inlined, kernel, part
+from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
+    FUND,
     domain_equity,
     domain_health,
     domain_of,
     is_system,
+    leg_initial,
     position_notional,
     unrealised,
 )
-from engine.core.margin import value
+from engine.core.margin import mixed, value
 from engine.core.orders import cancel_all, trade_off_book
 from engine.core.sorting import heapify_ranks, pop_rank
 from engine.core.state import H, accounts, header, markets, positions, ranks
@@ -22,27 +33,78 @@ from engine.core.state import H, accounts, header, markets, positions, ranks
 SCORE_PART_MAX = 2**60
 
 
-@kernel
+@inlined
+def ratio(numerator, denominator):
+    """In PPB, rounded down, saturated."""
+    return mul_div_bounded(numerator, PPB, denominator, SCORE_PART_MAX)
+
+
+@inlined
+def product(first, second):
+    return mul_div_bounded(first, second, PPB, SCORE_PART_MAX)
+
+
+@part(INT)
 def adl_score(s, position_row):
     """Implements R82."""
+    words = header(s)
     position = positions(s)[position_row]
-    profit = unrealised(s, position_row)
-    if profit <= 0:
+    rule = words[H.ADL_SCORE]
+    if rule == AdlScore.NONE:
         return 0
+    if rule == AdlScore.RANDOM:
+        return mixed(words[H.SEQ], 4 * position["account_row"] + position["position_side"])
     domain = domain_of(s, position_row)
+    profit = unrealised(s, position_row)
     equity, maintenance, size, _ = domain_health(s, position["account_row"], domain)
-    if equity <= 0:
-        return 0
-    if header(s)[H.ADL_SCORE] == AdlScore.WALLET_PCT_MARGIN_RATIO:
+    if rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
+        if profit <= 0 or equity <= 0:
+            return 0
         balance = accounts(s)[position["account_row"]]["wallet_quote"]
         if domain != 0:
             balance = position["margin_quote"]
-        first = mul_div_bounded(profit, PPB, max(1, balance), SCORE_PART_MAX)
-        second = mul_div_bounded(maintenance, PPB, equity, SCORE_PART_MAX)
-    else:
-        first = mul_div_bounded(profit, PPB, max(1, abs(position["entry_quote"])), SCORE_PART_MAX)
-        second = mul_div_bounded(size, PPB, equity, SCORE_PART_MAX)
-    return mul_div_bounded(first, second, PPB, SCORE_PART_MAX)
+        return product(ratio(profit, max(1, balance)), ratio(maintenance, equity))
+    held = position_notional(s, position_row)
+    if rule == AdlScore.PRICE_GAIN_TIMES_LEVERAGE:
+        return 0 if equity <= 0 else product(price_gain(s, position_row, held), ratio(held, equity))
+    base = abs(position["entry_quote"])
+    if rule == AdlScore.RETURN_TIMES_LEVERAGE:
+        base = leg_initial(s, position_row, position["lots"], held)
+        size = held
+    first = ratio(abs(profit), max(1, base))
+    if profit > 0:
+        return product(first, ratio(size, equity)) if equity > 0 else 0
+    if equity <= 0:
+        return -SCORE_PART_MAX
+    return -product(first, ratio(equity, max(1, size)))
+
+
+@kernel
+def price_gain(s, position_row, held):
+    """Part of R82: mark over entry for a long, entry over mark for a short."""
+    position = positions(s)[position_row]
+    entry = max(1, abs(position["entry_quote"]))
+    linear = markets(s)[position["market_id"]]["payoff"] == Payoff.LINEAR
+    if linear == (position["lots"] > 0):
+        return ratio(held, entry)
+    return ratio(entry, max(1, held))
+
+
+@part(INT)
+def adl_price(s, position_row, bankruptcy):
+    """Implements R119."""
+    words = header(s)
+    market = markets(s)[positions(s)[position_row]["market_id"]]
+    rule = words[H.ADL_PRICE]
+    if rule == AdlPrice.MARK:
+        return market["mark_price"]
+    if rule == AdlPrice.PREVIOUS_MARK:
+        before = market["previous_mark_price"]
+        return before if before != 0 else market["mark_price"]
+    if rule == AdlPrice.MARK_UNLESS_FUND_LOW:
+        low = accounts(s)[FUND]["wallet_quote"] < words[H.FUND_LOW_QUOTE]
+        return bankruptcy if low else market["mark_price"]
+    return bankruptcy
 
 
 @kernel
@@ -54,15 +116,19 @@ def rank_candidates(s, position_row):
     table = positions(s)
     heap = ranks(s)
     count = 0
+    winners = header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS
+    unsized = header(s)[H.ADL_SCORE] == AdlScore.NONE
     row = market["position_head"]
     while row != 0:
         position = table[row]
         account_row = position["account_row"]
         opposed = position["lots"] < 0 if long else position["lots"] > 0
+        if opposed and winners and unrealised(s, row) <= 0:
+            opposed = False
         if opposed and not is_system(account_row) and account_row != bankrupt["account_row"]:
             count += 1
             heap[count]["score"] = adl_score(s, row)
-            heap[count]["notional_quote"] = position_notional(s, row)
+            heap[count]["notional_quote"] = 0 if unsized else position_notional(s, row)
             heap[count]["position_row"] = row
             heap[count]["account_row"] = account_row
             heap[count]["leg"] = position["position_side"]
@@ -86,6 +152,7 @@ def deleverage(s, position_row, price):
     """Implements R84."""
     position = positions(s)[position_row]
     left = rank_candidates(s, position_row)
+    scope = header(s)[H.ADL_CANCEL]
     heap = ranks(s)
     while left > 0 and position["lots"] != 0:
         counter_row = heap[1]["position_row"]
@@ -96,5 +163,7 @@ def deleverage(s, position_row, price):
         change = lots if position["lots"] > 0 else -lots
         if not stays_solvent(s, counter_row, change, price):
             continue
-        cancel_all(s, counter["account_row"], position["market_id"], CancelReason.ADL)
+        if scope != Scope.NONE:
+            market_id = position["market_id"] if scope == Scope.MARKET else 0
+            cancel_all(s, counter["account_row"], market_id, CancelReason.ADL)
         trade_off_book(s, position_row, counter_row, -change, price, Cause.ADL)

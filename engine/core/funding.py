@@ -1,12 +1,25 @@
 """Funding: settle one interval, eagerly, for every open position. Implements R61."""
 
 from engine.constants import EventKind, Flag, SystemAccount
+from engine.core.arithmetic import mul_div_signed
 from engine.core.events import emit
-from engine.core.kernel import NOTHING, part
+from engine.core.kernel import NOTHING, kernel, part
 from engine.core.ledger import credit_position, credit_wallet
 from engine.core.margin import funding_amount
 from engine.core.prices import touch_mark
 from engine.core.state import H, accounts, header, markets, positions
+
+
+@kernel
+def accrued_ppb(s, market, rate_ppb):
+    """Part of R61: what a rate comes to since funding was last paid."""
+    words = header(s)
+    if words[H.FUNDING_CONTINUOUS] == 0:
+        return rate_ppb
+    if market["funding_time_ns"] == 0:
+        return 0
+    elapsed_ns = words[H.NOW_NS] - market["funding_time_ns"]
+    return mul_div_signed(rate_ppb, elapsed_ns, words[H.RATE_PERIOD_NS])
 
 
 @part(NOTHING)
@@ -15,6 +28,9 @@ def settle_funding(s, market_id, rate_ppb):
     words = header(s)
     market = markets(s)[market_id]
     mark = market["mark_price"]
+    if words[H.FUNDING_ON_INDEX] != 0 and market["index_price"] != 0:
+        mark = market["index_price"]
+    charged_ppb = accrued_ppb(s, market, rate_ppb)
     total = 0
     table = positions(s)
     for account_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
@@ -22,7 +38,7 @@ def settle_funding(s, market_id, rate_ppb):
         while row != 0:
             position = table[row]
             if position["market_id"] == market_id and position["lots"] != 0:
-                amount = funding_amount(market, position["lots"], mark, rate_ppb)
+                amount = funding_amount(market, position["lots"], mark, charged_ppb)
                 if amount != 0:
                     total += amount
                     credit_position(s, row, amount)

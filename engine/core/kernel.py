@@ -115,8 +115,8 @@ INT = types.int64
 INTS_3 = types.UniTuple(types.int64, 3)
 
 PARTS: list[tuple[str, Dispatcher, tuple]] = []
-PART_WORDS = 40  # words of the header kept for addresses
-FIRST_PART_WORD = 128
+PART_WORDS = 64  # words of the header kept for addresses
+FIRST_PART_WORD = 256
 
 
 def part(returns: types.Type) -> Callable:

@@ -6,10 +6,26 @@ changes a domain's health marks it touched, so that it is examined at the end of
 
 import numpy as np
 
-from engine.constants import EventKind, Flag, SystemAccount
+from engine.constants import (
+    PPM,
+    Contract,
+    EventKind,
+    Exit,
+    Flag,
+    Residual,
+    SystemAccount,
+)
+from engine.core.arithmetic import mul_div_up
 from engine.core.events import emit
 from engine.core.kernel import inlined, kernel
-from engine.core.margin import initial_margin, maintenance_margin, notional, value, worst_lots
+from engine.core.margin import (
+    initial_margin,
+    maintenance_margin,
+    notional,
+    value,
+    worst_lots,
+    worth,
+)
 from engine.core.state import H, accounts, header, markets, positions, touched
 
 BALANCE_MAX = 2**62
@@ -117,8 +133,14 @@ def move_margin(s, position_row, amount):
 @kernel
 def to_fund(s, kind, account_row, position_row, amount):
     """Book money from a domain to the insurance fund, or back when negative; one event."""
+    move_to(s, kind, account_row, position_row, amount, FUND.value)
+
+
+@kernel
+def move_to(s, kind, account_row, position_row, amount, system_row):
+    """Book money from a domain to a system account; one event."""
     credit_domain(s, account_row, position_row, -amount)
-    credit_wallet(s, FUND, amount)
+    credit_wallet(s, system_row, amount)
     emit_domain(s, kind, account_row, position_row, 0, abs(amount), 0, 0)
 
 
@@ -140,13 +162,27 @@ def emit_domain(s, kind, account_row, position_row, price, amount, fee, reason):
 
 
 @inlined
+def price_of(s, market, second):
+    """The mark, or the second price that must agree with it."""
+    if second != 0 and market["average_price"] != 0:
+        return market["average_price"]
+    return market["mark_price"]
+
+
+@inlined
+def is_collateral(s, position_row):
+    market = markets(s)[positions(s)[position_row]["market_id"]]
+    return market["contract"] == Contract.COLLATERAL
+
+
+@inlined
 def unrealised(s, position_row):
-    """Unrealised PnL of a position at mark."""
+    """What a position adds to equity at mark."""
     position = positions(s)[position_row]
     if position["lots"] == 0:
         return 0
     market = markets(s)[position["market_id"]]
-    return value(market, position["lots"], market["mark_price"]) - position["entry_quote"]
+    return worth(market, position["lots"], market["mark_price"]) - position["entry_quote"]
 
 
 @inlined
@@ -159,49 +195,154 @@ def position_notional(s, position_row):
 
 
 @inlined
-def position_maintenance(s, position_row):
-    position = positions(s)[position_row]
-    if position["lots"] == 0:
-        return 0
-    market = markets(s)[position["market_id"]]
-    size = notional(market, position["lots"], market["mark_price"])
-    return maintenance_margin(s, market, size)
+def margined_notional(s, position_row):
+    """Part of R95: notional of what needs margin."""
+    return 0 if is_collateral(s, position_row) else position_notional(s, position_row)
 
 
 @kernel
-def cross_health(s, account_row):
+def margin_at(s, position_row, price):
+    """Implements R31 for a leg at a price."""
+    position = positions(s)[position_row]
+    lots = position["lots"]
+    if header(s)[H.WORST_CASE_ORDERS] != 0:
+        lots = worst_lots(lots, position["buy_lots"], position["sell_lots"])
+    if lots == 0:
+        return 0
+    market = markets(s)[position["market_id"]]
+    size = notional(market, lots, price)
+    return maintenance_margin(s, market, lots, size, position["entry_quote"], position["leverage"])
+
+
+@inlined
+def position_maintenance(s, position_row):
+    return margin_at(
+        s, position_row, markets(s)[positions(s)[position_row]["market_id"]]["mark_price"]
+    )
+
+
+@inlined
+def leg_initial(s, position_row, lots, size):
+    """Implements R32 for lots of this notional in a leg."""
+    position = positions(s)[position_row]
+    market = markets(s)[position["market_id"]]
+    return initial_margin(s, market, lots, size, position["leverage"])
+
+
+@kernel
+def cross_sums(s, account_row, second):
     """Implements R36, R37 for a wallet: (equity, maintenance margin, notional, open legs)."""
     equity = accounts(s)[account_row]["wallet_quote"]
     maintenance = 0
     size = 0
     legs = 0
+    worst = header(s)[H.WORST_CASE_ORDERS] != 0
     row = accounts(s)[account_row]["position_head"]
     table = positions(s)
     while row != 0:
         position = table[row]
-        if position["isolated"] == 0 and position["lots"] != 0:
+        if position["isolated"] == 0 and (position["lots"] != 0 or worst):
             market = markets(s)[position["market_id"]]
-            worth = value(market, position["lots"], market["mark_price"])
-            equity += worth - position["entry_quote"]
-            size += abs(worth)
-            maintenance += maintenance_margin(s, market, abs(worth))
-            legs += 1
+            price = price_of(s, market, second)
+            if position["lots"] != 0:
+                equity += worth(market, position["lots"], price) - position["entry_quote"]
+                if market["contract"] == Contract.FUTURE:
+                    size += notional(market, position["lots"], price)
+                    legs += 1
+            maintenance += margin_at(s, row, price)
         row = position["account_next"]
     return equity, maintenance, size, legs
 
 
 @kernel
+def cross_health(s, account_row):
+    """(equity, maintenance margin, notional, open legs) of a wallet, at mark."""
+    return cross_sums(s, account_row, 0)
+
+
+@kernel
+def health_at(s, account_row, position_row, second):
+    """(equity, maintenance margin, notional, open legs) of a domain at its mark, or at the
+    second price."""
+    if position_row == 0:
+        return cross_sums(s, account_row, second)
+    position = positions(s)[position_row]
+    market = markets(s)[position["market_id"]]
+    price = price_of(s, market, second)
+    margin = margin_at(s, position_row, price)
+    if position["lots"] == 0:
+        return position["margin_quote"], margin, 0, 0
+    value_quote = value(market, position["lots"], price)
+    equity = position["margin_quote"] + value_quote - position["entry_quote"]
+    return equity, margin, abs(value_quote), 1
+
+
+@kernel
 def domain_health(s, account_row, position_row):
     """(equity, maintenance margin, notional, open legs) of a domain."""
-    if position_row == 0:
-        return cross_health(s, account_row)
-    position = positions(s)[position_row]
-    if position["lots"] == 0:
-        return position["margin_quote"], 0, 0, 0
-    market = markets(s)[position["market_id"]]
-    worth = value(market, position["lots"], market["mark_price"])
-    equity = position["margin_quote"] + worth - position["entry_quote"]
-    return equity, maintenance_margin(s, market, abs(worth)), abs(worth), 1
+    return health_at(s, account_row, position_row, 0)
+
+
+@kernel
+def initial_of(s, account_row, position_row):
+    """Implements R94: initial margin of a domain at its present size."""
+    if position_row != 0:
+        lots = positions(s)[position_row]["lots"]
+        return leg_initial(s, position_row, lots, position_notional(s, position_row))
+    total = 0
+    row = accounts(s)[account_row]["position_head"]
+    while row != 0:
+        position = positions(s)[row]
+        if position["isolated"] == 0 and position["lots"] != 0:
+            total += leg_initial(s, row, position["lots"], position_notional(s, row))
+        row = position["account_next"]
+    return total
+
+
+@inlined
+def trigger_requirement(s, maintenance):
+    """Implements R92."""
+    return maintenance + 1 if maintenance > 0 and header(s)[H.AT_OR_BELOW] != 0 else maintenance
+
+
+@kernel
+def exit_requirement(s, account_row, position_row):
+    """Implements R95."""
+    words = header(s)
+    _, maintenance, size, _ = domain_health(s, account_row, position_row)
+    need = trigger_requirement(s, maintenance)
+    if words[H.EXIT] == Exit.INITIAL:
+        return max(need, initial_of(s, account_row, position_row))
+    if words[H.EXIT] == Exit.BUFFER:
+        return need + mul_div_up(size, words[H.EXIT_BUFFER_PPM], PPM)
+    return need
+
+
+@inlined
+def leaves_negative(s):
+    """Whether the venue leaves negative balances alone."""
+    residual = header(s)[H.RESIDUAL]
+    return residual == Residual.DEBT or residual == Residual.NEGATIVE_LEFT
+
+
+@inlined
+def breached_with(s, equity, maintenance, legs):
+    """Implements R73 at one price."""
+    if legs == 0:
+        return equity < 0 and not leaves_negative(s)
+    return equity < trigger_requirement(s, maintenance)
+
+
+@kernel
+def is_breached(s, account_row, position_row):
+    """Implements R73."""
+    equity, maintenance, _, legs = health_at(s, account_row, position_row, 0)
+    if not breached_with(s, equity, maintenance, legs):
+        return False
+    if legs == 0 or header(s)[H.SECOND_PRICE] == 0:
+        return True
+    equity, maintenance, _, legs = health_at(s, account_row, position_row, 1)
+    return breached_with(s, equity, maintenance, legs)
 
 
 @inlined
@@ -216,7 +357,7 @@ def domain_of(s, position_row):
 
 
 @kernel
-def position_requirement(market, position, buy_lots, sell_lots):
+def position_requirement(s, market, position, buy_lots, sell_lots):
     """Implements R38 for one leg, with these sums of resting orders."""
     lots = worst_lots(position["lots"], buy_lots, sell_lots)
     if position["isolated"] != 0:
@@ -224,7 +365,7 @@ def position_requirement(market, position, buy_lots, sell_lots):
     if lots == 0:
         return 0
     size = notional(market, lots, market["mark_price"])
-    return initial_margin(size, position["leverage"])
+    return initial_margin(s, market, lots, size, position["leverage"])
 
 
 @kernel
@@ -236,7 +377,9 @@ def requirement(s, account_row):
     while row != 0:
         position = table[row]
         market = markets(s)[position["market_id"]]
-        total += position_requirement(market, position, position["buy_lots"], position["sell_lots"])
+        total += position_requirement(
+            s, market, position, position["buy_lots"], position["sell_lots"]
+        )
         row = position["account_next"]
     return total
 
@@ -248,4 +391,28 @@ def spendable(s, account_row):
     if is_system(account_row):
         return wallet
     free = cross_health(s, account_row)[0] - requirement(s, account_row)
-    return min(wallet, free)
+    room = min(wallet, free)
+    if header(s)[H.PROFIT_LOCK] != 0:
+        room -= max(0, session_profit(s, account_row, 0))
+    return room
+
+
+@kernel
+def session_profit(s, account_row, market_id):
+    """Implements R104: profit booked since the last settlement, in one market or with 0 in all."""
+    total = 0
+    row = accounts(s)[account_row]["position_head"]
+    while row != 0:
+        position = positions(s)[row]
+        if market_id == 0 or position["market_id"] == market_id:
+            total += position["session_quote"]
+        row = position["account_next"]
+    return total
+
+
+# -- what is remembered of a domain -----------------------------------------------------------
+
+
+@inlined
+def case_row(s, account_row, position_row):
+    return header(s)[H.ACCOUNTS_ROWS] + position_row if position_row != 0 else account_row

@@ -1,258 +1,351 @@
-"""Liquidation: from a breached margin domain to the last absorber.
+"""Liquidation: from a margin domain in breach to its last absorber.
 
-Implements R75-R81 and R86. It reads the profile's steps and its ordered list of absorbers from
-the header and knows no venue.
+Implements R75-R78, R86-R88, R95, R107-R110. It reads the profile's steps and its ordered list of
+absorbers from the header and knows no venue.
 """
 
 from engine.constants import (
-    LIQUIDATION_ORDER_ID_BASE,
-    PPM,
-    Absorber,
     CancelReason,
     Cause,
+    Channel,
     EventKind,
     LiquidationEnd,
     PositionSide,
-    RefusedTakeover,
-    SelfTrade,
-    Side,
-    SurplusRule,
+    Scope,
+    Select,
+    SystemAccount,
 )
-from engine.core.arithmetic import mul_div
-from engine.core.deleveraging import deleverage
-from engine.core.events import emit
+from engine.core.absorbers import absorb, settle_balance
+from engine.core.arithmetic import mul_div_up
 from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import (
-    FUND,
-    cross_health,
+    case_row,
     domain_health,
     emit_domain,
-    move_margin,
+    exit_requirement,
+    is_breached,
+    is_collateral,
+    margined_notional,
     position_notional,
-    to_fund,
     touch_account,
     touch_position,
+    trigger_requirement,
+    unrealised,
 )
-from engine.core.margin import (
-    bankruptcy_price,
-    fee,
-    notional,
-    order_price,
-    shortage_lots,
-    tier_row,
-    value,
+from engine.core.levels import is_below_backstop, wait
+from engine.core.liquidation_orders import close_lots, hand_over, trade_order
+from engine.core.margin import fee, mixed, notional
+from engine.core.orders import cancel_all, trade_off_book
+from engine.core.position import find_position
+from engine.core.sizing import (
+    bankruptcy,
+    charge_fee,
+    fee_rate,
+    limit_price,
+    step_lots,
+    use_window,
 )
-from engine.core.orders import cancel_all, emit_cancelled, match, trade_off_book
-from engine.core.position import find_position, get_position
-from engine.core.state import H, accounts, header, markets, positions, tiers
+from engine.core.state import (
+    ESCALATED,
+    FORCED,
+    HAD_ONCE,
+    RESUMED,
+    H,
+    accounts,
+    cases,
+    header,
+    markets,
+    positions,
+    steps,
+    tiers,
+)
 
-NET = PositionSide.NET.value
+BACKSTOP = SystemAccount.BACKSTOP.value
+SHORT = PositionSide.SHORT.value
+GO_ON = 0  # of `place_steps`: the position goes on to the waterfall
 
 
 @kernel
-def largest_position(s, account_row, domain_row):
+def weight_of(s, position_row, select):
+    """Part of R77."""
+    if select == Select.LARGEST_LOSS:
+        return -unrealised(s, position_row)
+    if select == Select.RANDOM:
+        position = positions(s)[position_row]
+        leg = 4 * position["market_id"] + position["position_side"]
+        return mixed(header(s)[H.SEQ], leg)
+    return position_notional(s, position_row)
+
+
+@kernel
+def next_position(s, account_row, domain_row):
     """Implements R77: 0 when the domain is flat."""
     if domain_row != 0:
         return domain_row if positions(s)[domain_row]["lots"] != 0 else 0
-    best, best_quote = 0, -1
+    select = header(s)[H.SELECT]
+    best, best_weight = 0, 0
     row = accounts(s)[account_row]["position_head"]
     while row != 0:
-        if positions(s)[row]["isolated"] == 0 and positions(s)[row]["lots"] != 0:
-            size = position_notional(s, row)
-            if size > best_quote:
-                best, best_quote = row, size
-        row = positions(s)[row]["account_next"]
+        position = positions(s)[row]
+        if position["isolated"] == 0 and position["lots"] != 0 and not is_collateral(s, row):
+            weight = weight_of(s, row, select)
+            if best == 0 or weight > best_weight:
+                best, best_weight = row, weight
+        row = position["account_next"]
     return best
 
 
-@part(INT)
-def place_liquidation_order(s, account_row, domain_row, position_row, cover):
-    """Implements R78 and R79; returns 1 if the order was for everything."""
-    words = header(s)
-    position = positions(s)[position_row]
-    market_id = position["market_id"]
-    market = markets(s)[market_id]
-    equity, maintenance, _, _ = domain_health(s, account_row, domain_row)
-    lots = abs(position["lots"])
-    whole = abs(position["lots"])
-    if cover != 0:
-        size = position_notional(s, position_row)
-        rate_ppm = tiers(s)[tier_row(s, market, size)]["maintenance_ppm"]
-        lots = shortage_lots(market, position["lots"], size, rate_ppm, maintenance - equity)
-    bankruptcy = bankruptcy_price(market, position["lots"], market["mark_price"], equity)
-    limit = order_price(market, position["lots"], bankruptcy)
-    side = Side.SELL.value if position["lots"] > 0 else Side.BUY.value
-    position_side = position["position_side"]
-    order_id = LIQUIDATION_ORDER_ID_BASE + words[H.LIQUIDATIONS_COUNT]
-    left, _, traded_quote = match(
-        s,
-        account_row,
-        order_id,
-        market_id,
-        side,
-        position_side,
-        lots,
-        limit,
-        0,
-        SelfTrade.CANCEL_OLDEST.value,
-        Cause.LIQUIDATION.value,
-        0,
-    )
-    if left > 0:
-        emit_cancelled(
-            s,
-            accounts(s)[account_row]["account_id"],
-            order_id,
-            market_id,
-            side,
-            position_side,
-            limit,
-            left,
-            0,
-            CancelReason.IOC_REMAINDER.value,
-        )
-    charge = fee(traded_quote, market["liquidation_fee_ppm"])
-    charge = min(charge, max(0, domain_health(s, account_row, domain_row)[0]))
-    if charge > 0:
-        to_fund(s, EventKind.LIQUIDATION_FEE, account_row, domain_row, charge)
-    return 1 if lots == whole else 0
+@kernel
+def is_restored(s, account_row, domain_row):
+    """Implements R95: the exit level is reached; a flat domain has nothing left to exit from."""
+    equity, _, _, legs = domain_health(s, account_row, domain_row)
+    if legs == 0:
+        return not is_breached(s, account_row, domain_row)
+    return equity >= exit_requirement(s, account_row, domain_row)
 
 
 @kernel
-def hand_to_fund(s, position_row, price, cause):
-    """The insurance fund becomes the owner of a whole position, at a price."""
-    position = positions(s)[position_row]
-    fund_row = get_position(s, FUND, position["market_id"], NET)
-    trade_off_book(s, position_row, fund_row, -position["lots"], price, cause)
+def is_open(s, account_row, domain_row):
+    return domain_health(s, account_row, domain_row)[3] != 0
+
+
+@kernel
+def restored_open(s, account_row, domain_row):
+    return is_open(s, account_row, domain_row) and is_restored(s, account_row, domain_row)
+
+
+@kernel
+def cancel_orders(s, account_row, domain_row):
+    """Part of R76."""
+    scope = header(s)[H.CANCEL_SCOPE]
+    if scope == Scope.ACCOUNT:
+        cancel_all(s, account_row, 0, CancelReason.LIQUIDATION)
+    elif scope == Scope.MARKET and domain_row != 0:
+        if positions(s)[domain_row]["lots"] != 0:
+            market_id = positions(s)[domain_row]["market_id"]
+            cancel_all(s, account_row, market_id, CancelReason.LIQUIDATION)
+    elif scope == Scope.MARKET:
+        row = accounts(s)[account_row]["position_head"]
+        while row != 0:
+            position = positions(s)[row]
+            if position["isolated"] == 0 and position["lots"] != 0:
+                cancel_all(s, account_row, position["market_id"], CancelReason.LIQUIDATION)
+            row = position["account_next"]
+
+
+@kernel
+def net_hedged(s, account_row):
+    """Implements R108."""
+    row = accounts(s)[account_row]["position_head"]
+    while row != 0:
+        long = positions(s)[row]
+        if long["isolated"] == 0 and long["position_side"] == PositionSide.LONG:
+            other = find_position(s, account_row, long["market_id"], SHORT)
+            if other != 0 and positions(s)[other]["isolated"] == 0:
+                lots = min(long["lots"], -positions(s)[other]["lots"])
+                if lots > 0:
+                    mark = markets(s)[long["market_id"]]["mark_price"]
+                    trade_off_book(s, row, other, -lots, mark, Cause.NETTED.value)
+        row = long["account_next"]
 
 
 @part(NOTHING)
-def take_over(s, position_row, price):
-    """Implements R81."""
-    words = header(s)
-    position = positions(s)[position_row]
-    lots, market_id = position["lots"], position["market_id"]
-    inventory = 0
-    for other in range(1, words[H.MARKETS_COUNT] + 1):
-        held = find_position(s, FUND, other, NET)
-        net = positions(s)[held]["lots"]
-        if other == market_id:
-            net += lots
-        if net != 0:
-            market = markets(s)[other]
-            inventory += notional(market, net, market["mark_price"])
-    fund_balance = accounts(s)[FUND]["wallet_quote"]
-    limit = mul_div(max(0, fund_balance), words[H.FUND_INVENTORY_PPM], PPM)
-    market = markets(s)[market_id]
-    gap = value(market, lots, market["mark_price"]) - value(market, lots, price)
-    refused = 0
-    if inventory > limit:
-        refused = RefusedTakeover.INVENTORY_FULL.value
-    elif cross_health(s, FUND)[0] + gap < 0:
-        refused = RefusedTakeover.CANNOT_PAY.value
-    if refused == 0:
-        hand_to_fund(s, position_row, price, Cause.TAKEOVER)
-        return
-    account_id = accounts(s)[position["account_row"]]["account_id"]
-    side = position["position_side"]
-    kind = EventKind.TAKEOVER_REFUSED
-    emit(s, kind, account_id, 0, 0, price, lots, 0, 0, market_id, refused, 0, side, 0)
+def sell_collateral(s, account_row, whole):
+    """Implements R110."""
+    row = accounts(s)[account_row]["position_head"]
+    while row != 0:
+        position = positions(s)[row]
+        following = position["account_next"]
+        if is_collateral(s, row) and position["lots"] > 0:
+            lots = position["lots"]
+            if whole == 0:
+                short = -accounts(s)[account_row]["wallet_quote"]
+                if short <= 0:
+                    return
+                worth = unrealised(s, row) + position["entry_quote"]
+                if worth > short:
+                    lots = mul_div_up(short, lots, worth)
+            if markets(s)[position["market_id"]]["mark_price"] != 0:
+                close_lots(s, row, lots)
+        row = following
 
 
 @kernel
-def absorb(s, account_row, domain_row, position_row):
-    """Implements R80: walk the waterfall until the position is flat."""
+def skips_orders(s, account_row, domain_row):
+    """Implements R107."""
     words = header(s)
+    if is_below_backstop(s, account_row, domain_row):
+        return True
+    if words[H.LOWEST_TIER_CLOSES_ALL] == 0:
+        return False
+    need = 0
+    row = domain_row if domain_row != 0 else accounts(s)[account_row]["position_head"]
+    while row != 0:
+        position = positions(s)[row]
+        if domain_row != 0 or position["isolated"] == 0:
+            market = markets(s)[position["market_id"]]
+            rate_ppm = tiers(s)[market["tier_row"]]["maintenance_ppm"]
+            if words[H.CLOSE_FEE] != 0:
+                rate_ppm += market["taker_fee_ppm"]
+            need += fee(margined_notional(s, row), rate_ppm)
+        row = 0 if domain_row != 0 else position["account_next"]
+    return domain_health(s, account_row, domain_row)[0] < need
+
+
+@part(INT)
+def place_order(s, account_row, domain_row, position_row, step_index, lots):
+    """Implements R78; returns the lots filled."""
+    step = steps(s)[step_index]
     position = positions(s)[position_row]
     market = markets(s)[position["market_id"]]
-    end = LiquidationEnd.RESIDUAL.value
-    for index in range(words[H.WATERFALL_COUNT]):
-        equity = domain_health(s, account_row, domain_row)[0]
-        price = bankruptcy_price(market, position["lots"], market["mark_price"], equity)
-        absorber = words[H.WATERFALL_1 + index]
-        if absorber == Absorber.INSURANCE_FUND:
-            end = LiquidationEnd.TAKEN_OVER.value
-            take_over(s, position_row, price)
-        elif absorber == Absorber.ADL:
-            end = LiquidationEnd.DELEVERAGED.value
-            deleverage(s, position_row, price)
-        else:
-            end = LiquidationEnd.RESIDUAL.value
-            hand_to_fund(s, position_row, price, Cause.RESIDUAL)
-        if position["lots"] == 0:
-            break
-    return end
+    if step["once_in_ns"] != 0:
+        case = cases(s)[case_row(s, account_row, domain_row)]
+        case["bits"] |= HAD_ONCE
+        case["once_ns"] = header(s)[H.NOW_NS]
+    if step["window_lots"] != 0:
+        use_window(s, market, step, lots)
+    bound = limit_price(s, account_row, domain_row, position_row, step_index, lots)
+    rate_ppm = fee_rate(s, account_row, domain_row, position_row, step_index)
+    zero = bankruptcy(s, account_row, domain_row, position_row)
+    long = 1 if position["lots"] > 0 else 0
+    before = abs(position["lots"])
+    if step["channel"] == Channel.TRANSFER:
+        hand_over(s, position_row, lots, bound, BACKSTOP, Cause.TRANSFER.value)
+        traded = notional(market, lots, bound)
+    else:
+        whole_only = 1 if step["channel"] == Channel.FOK else 0
+        _, _, traded = trade_order(s, position_row, lots, bound, whole_only)
+    filled = before - abs(position["lots"])
+    charge_fee(s, account_row, domain_row, position_row, rate_ppm, zero, long, filled, traded)
+    return filled
 
 
-@kernel
-def work_off(s, account_row, domain_row):
-    """Implements R76 and R87."""
-    words = header(s)
-    if words[H.CANCEL_FIRST] != 0:
-        cancel_all(s, account_row, 0, CancelReason.LIQUIDATION)
-        equity, maintenance, _, _ = domain_health(s, account_row, domain_row)
-        if equity >= maintenance:
+@part(INT)
+def place_steps(s, account_row, domain_row, position_row):
+    """Implements R87: how the liquidation ended, or 0 when the position goes on."""
+    position = positions(s)[position_row]
+    for index in range(header(s)[H.STEPS_COUNT]):
+        lots = step_lots(s, account_row, domain_row, position_row, index)
+        if lots == 0:
+            continue
+        whole = lots == abs(position["lots"])
+        filled = place_order(s, account_row, domain_row, position_row, index, lots)
+        if not is_open(s, account_row, domain_row):
+            return GO_ON
+        if is_restored(s, account_row, domain_row):
             return LiquidationEnd.RESTORED.value
-    end = LiquidationEnd.NEGATIVE_BALANCE.value
-    position_row = largest_position(s, account_row, domain_row)
-    while position_row != 0:
-        end = LiquidationEnd.CLOSED_IN_BOOK.value
-        whole = 0
-        for cover in range(1, -1, -1):
-            step = words[H.COVER_SHORTAGE] if cover == 1 else words[H.CLOSE_POSITION]
-            if step == 0 or whole == 1:
-                continue
-            whole = place_liquidation_order(s, account_row, domain_row, position_row, cover)
-            equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
-            if equity >= maintenance:
-                return LiquidationEnd.RESTORED.value if legs > 0 else end
-        if positions(s)[position_row]["lots"] != 0:
-            end = absorb(s, account_row, domain_row, position_row)
-            equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
-            if equity >= maintenance and legs > 0:
-                return LiquidationEnd.RESTORED.value
-        position_row = largest_position(s, account_row, domain_row)
-    return end
+        pause_ns = steps(s)[index]["pause_ns"]
+        if pause_ns != 0 and (filled > 0 or domain_health(s, account_row, domain_row)[0] >= 0):
+            wait(s, account_row, domain_row, pause_ns)
+            return LiquidationEnd.PAUSED.value
+        if whole:
+            return GO_ON
+    return GO_ON
 
 
 @kernel
-def settle_balance(s, account_row, domain_row):
-    """Implements R86."""
-    balance = accounts(s)[account_row]["wallet_quote"]
-    if domain_row != 0:
-        balance = positions(s)[domain_row]["margin_quote"]
-    if balance > 0:
-        if header(s)[H.SURPLUS_RULE] == SurplusRule.TO_FUND:
-            to_fund(s, EventKind.SURPLUS, account_row, domain_row, balance)
-        elif domain_row != 0:
-            move_margin(s, domain_row, -balance)
-    elif balance < 0:
-        paid = min(-balance, max(0, accounts(s)[FUND]["wallet_quote"]))
-        if paid > 0:
-            to_fund(s, EventKind.SHORTFALL, account_row, domain_row, -paid)
-        if -balance > paid:
-            to_fund(s, EventKind.BAD_DEBT, account_row, domain_row, balance + paid)
+def before_orders(s, account_row, domain_row):
+    """Implements R76: what comes before any order; whether the domain is restored by it."""
+    words = header(s)
+    cancel_orders(s, account_row, domain_row)
+    if restored_open(s, account_row, domain_row):
+        return True
+    if words[H.NET_HEDGED] != 0 and domain_row == 0:
+        net_hedged(s, account_row)
+        if restored_open(s, account_row, domain_row):
+            return True
+    if words[H.COLLATERAL_FIRST] != 0 and domain_row == 0:
+        sell_collateral(s, account_row, 1)
+        return restored_open(s, account_row, domain_row)
+    return False
+
+
+@part(INT)
+def work_off(s, account_row, domain_row, deferred):
+    """Implements R76."""
+    if before_orders(s, account_row, domain_row):
+        return LiquidationEnd.RESTORED.value
+    end = LiquidationEnd.NEGATIVE_BALANCE.value
+    position_row = next_position(s, account_row, domain_row)
+    while position_row != 0:
+        position = positions(s)[position_row]
+        cases(s)[case_row(s, account_row, domain_row)]["last_market"] = position["market_id"]
+        end = LiquidationEnd.CLOSED_IN_BOOK.value
+        if deferred == 0 and not skips_orders(s, account_row, domain_row):
+            found = place_steps(s, account_row, domain_row, position_row)
+            if found != GO_ON:
+                return found
+            if not is_open(s, account_row, domain_row):
+                break
+        if position["lots"] != 0:
+            end = absorb(s, account_row, domain_row, position_row, deferred)
+            if end == LiquidationEnd.PAUSED:
+                return end
+            if restored_open(s, account_row, domain_row):
+                return LiquidationEnd.RESTORED.value
+        position_row = next_position(s, account_row, domain_row)
+    if domain_row == 0:
+        sell_collateral(s, account_row, 0)
+    return end
+
+
+@part(INT)
+def close_out(s, account_row, domain_row):
+    """Implements R109."""
+    cancel_all(s, account_row, 0, CancelReason.LIQUIDATION)
+    position_row = next_position(s, account_row, domain_row)
+    while position_row != 0:
+        position = positions(s)[position_row]
+        cases(s)[case_row(s, account_row, domain_row)]["last_market"] = position["market_id"]
+        close_lots(s, position_row, abs(position["lots"]))
+        position_row = next_position(s, account_row, domain_row)
+    if domain_row == 0:
+        sell_collateral(s, account_row, 0)
+    return LiquidationEnd.CLOSED_IN_BOOK.value
+
+
+@kernel
+def is_still_due(s, account_row, domain_row, resumed):
+    """Part of R75: in breach, or after a wait below the exit level."""
+    if resumed and is_open(s, account_row, domain_row):
+        equity = domain_health(s, account_row, domain_row)[0]
+        return equity < exit_requirement(s, account_row, domain_row)
+    return is_breached(s, account_row, domain_row)
 
 
 @part(NOTHING)
-def liquidate(s, account_row, domain_row):
+def liquidate(s, account_row, domain_row, deferred):
     """Implements R75: one queued domain, checked again first."""
     words = header(s)
     if domain_row != 0:
         touch_position(s, domain_row)
     else:
         touch_account(s, account_row)
-    equity, maintenance, _, _ = domain_health(s, account_row, domain_row)
-    if equity >= maintenance:
+    case = cases(s)[case_row(s, account_row, domain_row)]
+    forced = case["bits"] & FORCED != 0
+    resumed = case["bits"] & RESUMED != 0
+    if not is_still_due(s, account_row, domain_row, resumed) and not forced:
+        case["bits"] &= ~(RESUMED | ESCALATED)
         return
+    equity, maintenance, _, _ = domain_health(s, account_row, domain_row)
+    need = trigger_requirement(s, maintenance)
+    if resumed:
+        need = exit_requirement(s, account_row, domain_row)
     words[H.LIQUIDATIONS_COUNT] += 1
     mark = 0
     if domain_row != 0:
         mark = markets(s)[positions(s)[domain_row]["market_id"]]["mark_price"]
+    shown = max(need, equity) if forced else need
     started = EventKind.LIQUIDATION_STARTED
-    emit_domain(s, started, account_row, domain_row, mark, equity, maintenance, 0)
-    end = work_off(s, account_row, domain_row)
-    if end != LiquidationEnd.RESTORED:
-        settle_balance(s, account_row, domain_row)
+    emit_domain(s, started, account_row, domain_row, mark, equity, shown, 0)
+    case["bits"] &= ~(FORCED | RESUMED)
+    if forced:
+        end = close_out(s, account_row, domain_row)
+    else:
+        end = work_off(s, account_row, domain_row, deferred)
+    if end != LiquidationEnd.RESTORED and end != LiquidationEnd.PAUSED:
+        settle_balance(s, account_row, domain_row, 1 if forced else 0)
+    if end != LiquidationEnd.PAUSED:
+        case["bits"] &= ~ESCALATED
     equity = domain_health(s, account_row, domain_row)[0]
     emit_domain(s, EventKind.LIQUIDATION_ENDED, account_row, domain_row, 0, equity, 0, end)

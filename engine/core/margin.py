@@ -1,10 +1,10 @@
 """Formulas only: value, notional, margins, bankruptcy price. Scalars in, scalars out.
 
-`market` is a MARKET record. Implements R20-R23, R30-R34, R60 and R70-R72 of the rulebook. Nothing
+`market` is a MARKET record. Implements R20-R23, R30-R34, R60, R70-R72, R96, R97, R100 and R101 of the rulebook. Nothing
 here changes state.
 """
 
-from engine.constants import PPB, PPM, Payoff, TierMode
+from engine.constants import PPB, PPM, Contract, Payoff, TierBy
 from engine.core.arithmetic import (
     divide_product,
     divide_toward_zero,
@@ -13,6 +13,7 @@ from engine.core.arithmetic import (
     mul_div_bounded,
     mul_div_half_even,
     mul_div_up,
+    square_root,
 )
 from engine.core.kernel import inlined, kernel
 from engine.core.state import H, header, tiers
@@ -35,35 +36,99 @@ def notional(market, lots, price):
 
 
 @inlined
-def tier_row(s, market, notional_quote):
+def tier_row(s, market, measure):
     """Implements R30: row of the tier in TIERS."""
     table = tiers(s)
     first = market["tier_row"]
     last = first + market["tiers_count"] - 1
     row = first
-    while row < last and notional_quote > table[row]["notional_to"]:
+    while row < last and measure > table[row]["notional_to"]:
         row += 1
     return row
 
 
+@inlined
+def tier_of(s, market, lots, size, entry_quote):
+    """Implements R30 for a position."""
+    by = header(s)[H.TIER_BY]
+    measure = size
+    if by == TierBy.CONTRACTS:
+        measure = abs(lots)
+    elif by == TierBy.ENTRY_VALUE:
+        measure = abs(entry_quote)
+    return tier_row(s, market, measure)
+
+
 @kernel
-def maintenance_margin(s, market, notional_quote):
+def extra_ppb(market, lots, size, rate_ppm):
+    """Implements R96."""
+    extra = 0
+    if market["slope_ppb"] != 0:
+        measure = abs(lots) if market["payoff"] == Payoff.LINEAR else size
+        extra = mul_div_bounded(measure, market["slope_ppb"], market["slope_unit"], PPB)
+        if extra < PPB:
+            extra = mul_div_up(measure, market["slope_ppb"], market["slope_unit"])
+    if market["sqrt_square"] != 0:
+        extra += max(0, square_root(abs(lots) * market["sqrt_square"]) - 200 * rate_ppm)
+    return min(PPB, extra)
+
+
+@kernel
+def maintenance_margin(s, market, lots, size, entry_quote, leverage):
     """Implements R31."""
-    tier = tiers(s)[tier_row(s, market, notional_quote)]
-    margin = mul_div_up(notional_quote, tier["maintenance_ppm"], PPM)
-    if header(s)[H.TIER_MODE] == TierMode.MARGINAL:
-        margin -= tier["deduction_quote"]
+    if market["plain"] != 0:
+        tier = tiers(s)[tier_row(s, market, size)]
+        return mul_div_up(size, tier["maintenance_ppm"], PPM) - tier["deduction_quote"]
+    return curved_margin(s, market, lots, size, entry_quote, leverage)
+
+
+@kernel
+def curved_margin(s, market, lots, size, entry_quote, leverage):
+    """Implements R31 with every choice of a profile."""
+    words = header(s)
+    if market["contract"] == Contract.COLLATERAL or lots == 0:
+        return 0
+    base = abs(entry_quote) if words[H.TIER_BY] == TierBy.ENTRY_VALUE else size
+    share_ppm = words[H.SHARE_OF_INITIAL_PPM]
+    if share_ppm != 0:
+        margin = mul_div_up(base, share_ppm, PPM * leverage)
+    else:
+        tier = tiers(s)[tier_of(s, market, lots, size, entry_quote)]
+        rate_ppm = tier["maintenance_ppm"]
+        margin = mul_div_up(base, rate_ppm, PPM) - tier["deduction_quote"]
+        margin += mul_div_up(base, extra_ppb(market, lots, size, rate_ppm), PPB)
+    if words[H.CLOSE_FEE] != 0:
+        margin += mul_div_up(size, market["taker_fee_ppm"], PPM)
     return margin
 
 
-@inlined
-def initial_margin(notional_quote, leverage):
+@kernel
+def initial_margin(s, market, lots, size, leverage):
     """Implements R32."""
-    return divide_up(notional_quote, leverage)
+    words = header(s)
+    if market["contract"] == Contract.COLLATERAL or lots == 0:
+        return 0
+    margin = divide_up(size, leverage)
+    if words[H.INITIAL_BY_TIERS] == 0 and market["scaling_to"] == 0:
+        return margin
+    rate_ppm = tiers(s)[tier_of(s, market, lots, size, size)]["initial_ppm"]
+    if words[H.INITIAL_BY_TIERS] != 0:
+        extra = extra_ppb(market, lots, size, rate_ppm)
+        margin = max(margin, mul_div_up(size, rate_ppm, PPM) + mul_div_up(size, extra, PPB))
+    if market["scaling_to"] != 0:
+        interest = 0
+        if market["open_interest_lots"] != 0:
+            interest = notional(market, market["open_interest_lots"], market["mark_price"])
+        span = market["scaling_to"] - market["scaling_from"]
+        share = mul_div_bounded(max(0, interest - market["scaling_from"]), PPB, span, PPB)
+        rate_ppb = rate_ppm * 1_000
+        rate_ppb += mul_div_up(PPB - rate_ppb, share, PPB)
+        margin = max(margin, mul_div_up(size, rate_ppb, PPB))
+    return margin
 
 
 @kernel
-def notional_limit(s, market, leverage):
+def fits_tiers(s, market, lots, size, leverage):
     """Implements R33."""
     table = tiers(s)
     limit = 0
@@ -71,7 +136,20 @@ def notional_limit(s, market, leverage):
         tier = table[market["tier_row"] + index]
         if leverage <= tier["leverage_max"]:
             limit = tier["notional_to"]
-    return limit
+    measure = abs(lots) if header(s)[H.TIER_BY] == TierBy.CONTRACTS else size
+    return measure <= limit
+
+
+@inlined
+def worth(market, lots, price):
+    """Implements R97."""
+    whole = value(market, lots, price)
+    if market["contract"] == Contract.FUTURE:
+        return whole
+    left_ppm = PPM - market["haircut_ppm"]
+    if whole < 0:
+        return -mul_div_up(-whole, left_ppm, PPM)
+    return mul_div(whole, left_ppm, PPM)
 
 
 @inlined
@@ -99,12 +177,19 @@ def worst_lots(lots, buy_lots, sell_lots):
 
 
 @kernel
-def bankruptcy_price(market, lots, mark, equity_quote):
+def bankruptcy_price(market, lots, mark, equity_quote, fee_ppm):
     """Implements R70."""
     target = value(market, lots, mark) - equity_quote
     lowest, highest = market["price_min"], market["price_max"]
     size = abs(lots)
-    if market["payoff"] == Payoff.LINEAR:
+    linear = market["payoff"] == Payoff.LINEAR
+    if fee_ppm != 0:
+        if linear == (lots > 0):
+            reserved = mul_div_up(abs(target), PPM, PPM - fee_ppm)
+        else:
+            reserved = mul_div(abs(target), PPM, PPM + fee_ppm)
+        target = reserved if target > 0 else -reserved
+    if linear:
         per_price = size * market["unit_quote"]
         if lots > 0:
             price = divide_up(target, per_price)
@@ -116,6 +201,16 @@ def bankruptcy_price(market, lots, mark, equity_quote):
         quotient, rest = bounded_price(size, market["face_quote"], abs(target), highest)
         price = quotient + 1 if rest > 0 and lots > 0 else quotient
     return min(max(price, lowest), highest)
+
+
+@kernel
+def price_beside(market, lots, price, distance_ppm):
+    """Implements R101: for whoever closes these lots."""
+    if lots > 0:
+        beside = mul_div_up(price, PPM - distance_ppm, PPM)
+    else:
+        beside = mul_div(price, PPM + distance_ppm, PPM)
+    return min(max(beside, market["price_min"]), market["price_max"])
 
 
 @kernel
@@ -136,18 +231,28 @@ def order_price(market, lots, bankruptcy):
 
 
 @kernel
-def shortage_lots(market, lots, notional_quote, rate_ppm, shortage_quote):
+def shortage_lots(size, notional_quote, gain_ppm, shortage_quote):
     """Implements R72."""
-    size = abs(lots)
-    gain_ppm = rate_ppm - market["liquidation_fee_ppm"]
     if gain_ppm <= 0:
         return size
-    if mul_div_bounded(shortage_quote, PPM, gain_ppm, notional_quote) >= notional_quote:
-        return size
-    needed_quote = mul_div_up(shortage_quote, PPM, gain_ppm)
+    if shortage_quote > 0:
+        if mul_div_bounded(shortage_quote, PPM, gain_ppm, notional_quote) >= notional_quote:
+            return size
+    needed_quote = mul_div_up(max(0, shortage_quote), PPM, gain_ppm)
     if needed_quote >= notional_quote:
         return size
     return min(size, mul_div_up(needed_quote, size, notional_quote))
+
+
+@inlined
+def mixed(a, b):
+    """Implements R100."""
+    low = 2**31 - 1
+    x = (a & low) * 1_103_515_245 + (b & low) * 2_038_074_743
+    x ^= x >> 17
+    x = (x & low) * 1_597_334_677
+    x ^= x >> 15
+    return (x & low) >> 7
 
 
 @kernel

@@ -32,7 +32,7 @@ from engine.core.book import (
 )
 from engine.core.events import emit
 from engine.core.kernel import INTS_3, NOTHING, inlined, kernel, part
-from engine.core.ledger import is_system
+from engine.core.ledger import is_system, touch_position
 from engine.core.margin import notional
 from engine.core.position import (
     fill_side,
@@ -68,6 +68,8 @@ def count_lots(s, row, lots):
         position["buy_lots"] += lots
     else:
         position["sell_lots"] += lots
+    if header(s)[H.WORST_CASE_ORDERS] != 0:
+        touch_position(s, leg)
 
 
 @kernel

@@ -114,6 +114,7 @@ def fill_side(s, position_row, order_id, other_row, lots, price, cause, fee_ppm,
         market = markets(s)[position["market_id"]]
         fee = fee_of(notional(market, lots, price), fee_ppm)
     credit_position(s, position_row, realised - fee)
+    position["session_quote"] += realised
     if fee != 0:
         credit_wallet(s, SystemAccount.FEES, fee)
     if position["isolated"] != 0:
@@ -157,7 +158,7 @@ def move_margin_after_fill(s, position_row, price, fill):
     if opened != 0:
         market = markets(s)[position["market_id"]]
         size = notional(market, opened, price)
-        wanted = initial_margin(size, position["leverage"]) + max(0, fee)
+        wanted = initial_margin(s, market, opened, size, position["leverage"]) + max(0, fee)
         wallet = accounts(s)[position["account_row"]]["wallet_quote"]
         move += min(max(0, wallet - move), wanted)
     move_margin(s, position_row, move)

@@ -4,14 +4,14 @@ Implements R50, R53, R55, R56, R59 and R62. Handlers return 0 or a Reject; with 
 has changed.
 """
 
-from engine.constants import LOTS_MAX, CommandKind, EventKind, MarkSource, Reject, Side
+from engine.constants import LOTS_MAX, CommandKind, Contract, EventKind, MarkSource, Reject, Side
 from engine.core.accounts import known_market
 from engine.core.admission import OK, price_fits
 from engine.core.events import emit
 from engine.core.funding import settle_funding
 from engine.core.kernel import kernel
 from engine.core.liquidity import clear_depth, set_depth, set_index
-from engine.core.prices import mark_price, touch_mark
+from engine.core.prices import mark_price, touch_mark, update_average
 from engine.core.sorting import sort_keys
 from engine.core.state import H, header, markets, stale
 from engine.core.triggers import fire_nodes
@@ -88,6 +88,8 @@ def take_funding(s, command):
     if not known_market(s, market_id):
         return Reject.UNKNOWN_MARKET.value
     market = markets(s)[market_id]
+    if market["contract"] == Contract.COLLATERAL:
+        return Reject.NOT_COLLATERAL.value
     if price != 0 and not price_fits(market, price):
         return Reject.PRICE_OUT_OF_RANGE.value
     if abs(command["amount"]) > header(s)[H.RATE_CAP_PPB]:
@@ -114,8 +116,10 @@ def update_marks(s):
     for index in range(words[H.STALE_COUNT]):
         market_id = stale(s)[index]
         market = markets(s)[market_id]
+        update_average(s, market)
         mark = mark_price(s, market_id)
         if mark != market["mark_price"]:
+            market["previous_mark_price"] = market["mark_price"]
             market["mark_price"] = mark
             emit(s, EventKind.MARK_SET, 0, 0, 0, mark, 0, 0, 0, market_id, 0, 0, 0, 0)
             fire_nodes(s, market_id)

@@ -7,7 +7,7 @@ and `step`.
 from engine.constants import PPM, MarkSource
 from engine.core.arithmetic import mul_div_signed
 from engine.core.kernel import inlined, kernel
-from engine.core.margin import mean, premium_price
+from engine.core.margin import decayed, mean, premium_price
 from engine.core.state import H, basis, header, markets, stale
 
 
@@ -70,6 +70,23 @@ def derived_mark(s, market):
 
 
 @kernel
+def update_average(s, market):
+    """Implements R93."""
+    words = header(s)
+    last = market["last_price"]
+    if words[H.SECOND_PRICE] == 0 or last == 0:
+        return
+    elapsed_ns = words[H.NOW_NS] - market["average_time_ns"]
+    market["average_time_ns"] = words[H.NOW_NS]
+    if market["average_price"] == 0:
+        market["average_price"] = last
+        return
+    gap = last - market["average_price"]
+    left = decayed(abs(gap), elapsed_ns, words[H.AVERAGE_HALF_LIFE_NS])
+    market["average_price"] = last - (left if gap > 0 else -left)
+
+
+@kernel
 def mark_price(s, market_id):
     """Implements R53."""
     words = header(s)
@@ -78,7 +95,12 @@ def mark_price(s, market_id):
     if base == 0:
         base = market["index_price"]
     feedback = words[H.FEEDBACK_PPM]
-    if base == 0 or words[H.MARK_SOURCE] == MarkSource.TAPE or feedback == 0:
+    source = words[H.MARK_SOURCE]
+    if source == MarkSource.INDEX:
+        return market["index_price"] if market["index_price"] != 0 else base
+    if source == MarkSource.LAST:
+        return market["last_price"] if market["last_price"] != 0 else base
+    if base == 0 or source == MarkSource.TAPE or feedback == 0:
         return base
     step = mul_div_signed(derived_mark(s, market) - base, feedback, PPM)
     return min(max(base + step, market["price_min"]), market["price_max"])

@@ -43,21 +43,78 @@ class H(IntEnum):
     USER_ORDERS_MAX = auto()
     FEEDBACK_PPM = auto()
     TIER_MODE = auto()
+    TIER_BY = auto()
+    SHARE_OF_INITIAL_PPM = auto()  # 0: maintenance by tiers
+    INITIAL_BY_TIERS = auto()
+    WORST_CASE_ORDERS = auto()
+    CLOSE_FEE = auto()
+    BANKRUPTCY_FEE = auto()
+    SPLIT_BY_MAINTENANCE = auto()
     MARK_SOURCE = auto()
     BASIS_SAMPLES = auto()
     BASIS_INTERVAL_NS = auto()
     FUNDING_INTERVAL_NS = auto()
+    FUNDING_CONTINUOUS = auto()
+    FUNDING_ON_INDEX = auto()
+    RATE_PERIOD_NS = auto()
     RATE_CAP_PPB = auto()
-    CANCEL_FIRST = auto()  # 1: liquidation starts by cancelling the account's orders
-    COVER_SHORTAGE = auto()  # 1: an order for the shortage
-    CLOSE_POSITION = auto()  # 1: an order for everything, after the other if both
+    AT_OR_BELOW = auto()
+    WARN_PPM = auto()
+    RESTRICT = auto()
+    BACKSTOP_PPM = auto()
+    EXIT = auto()
+    EXIT_BUFFER_PPM = auto()
+    SECOND_PRICE = auto()
+    AVERAGE_HALF_LIFE_NS = auto()
+    CURE_NS = auto()
+    CANCEL_SCOPE = auto()
+    NET_HEDGED = auto()
+    COLLATERAL_FIRST = auto()
+    SELECT = auto()
+    LOWEST_TIER_CLOSES_ALL = auto()
+    STEPS_COUNT = auto()
+    FEE_CAP = auto()
+    FEE_TO_VENUE = auto()
     SURPLUS_RULE = auto()
+    QUEUE_ORDER = auto()
+    ADL_LAST = auto()
     ADL_SCORE = auto()
+    ADL_CANDIDATES = auto()
+    ADL_PRICE = auto()
+    ADL_CANCEL = auto()
     FUND_INVENTORY_PPM = auto()
+    FUND_LOW_QUOTE = auto()
+    FUND_CAP_QUOTE = auto()
+    FUND_CAP_WINDOW_NS = auto()
+    DRAWDOWN_PPM = auto()
+    DRAWDOWN_STOP_PPM = auto()
+    DRAWDOWN_PART_NS = auto()
+    VOLUNTEER_EDGE_PPM = auto()
+    COVERED_BAND_PPM = auto()
+    RETRY_NS = auto()
+    RESIDUAL = auto()
+    PROFIT_BY_MARKET = auto()
+    PROFIT_LOCK = auto()
+    GATE_NS = auto()
+    WAIVE_AFTER_NS = auto()
     WATERFALL_COUNT = auto()
     WATERFALL_1 = auto()
     WATERFALL_2 = auto()
     WATERFALL_3 = auto()
+    WATERFALL_4 = auto()
+    WATERFALL_5 = auto()
+    WATERFALL_6 = auto()
+    WATERFALL_7 = auto()
+    WATERFALL_8 = auto()
+    GATE_UNTIL_NS = auto()  # withdrawals wait until then
+    FUND_PAID_QUOTE = auto()  # in the present window of the fund's cap
+    FUND_PAID_SINCE_NS = auto()
+    DRAWDOWN_ACTIVE = auto()
+    WAITING_COUNT = auto()  # domains that wait
+    NEXT_DUE_NS = auto()  # when the first of them may be looked at again
+    GATED_COUNT = auto()  # domains in breach at mark but not at the second price
+    ADL_QUEUE_HEAD = auto()
+    ADL_QUEUE_TAIL = auto()
     CHECK_INDEX = auto()  # 1: after every unit compare the trigger index with a full scan
     TOUCHED_COUNT = auto()
     BREACHED_COUNT = auto()
@@ -114,6 +171,20 @@ class H(IntEnum):
     BASIS_ROWS = auto()
     STALE_AT = auto()
     STALE_ROWS = auto()
+    CASES_AT = auto()
+    CASES_ROWS = auto()
+    STEPS_AT = auto()
+    STEPS_ROWS = auto()
+    WAITING_AT = auto()
+    WAITING_ROWS = auto()
+    GATED_AT = auto()
+    GATED_ROWS = auto()
+    ADL_QUEUE_AT = auto()
+    ADL_QUEUE_ROWS = auto()
+    VOLUNTEERS_AT = auto()
+    VOLUNTEERS_ROWS = auto()
+    PEAKS_AT = auto()
+    PEAKS_ROWS = auto()
     WORDS_OF_HEADER = auto()
 
 
@@ -157,8 +228,8 @@ POSITION = np.dtype(
         ("touched", "<i4"),  # isolated domain to be examined
         ("account_next", "<i4"),  # next leg of the account
         ("market_next", "<i4"),  # next leg ever made in the market, newest first
-        ("reserved_1", "<i4"),
-        ("reserved_2", "<i8"),
+        ("chosen", "<i4"),  # a volunteer of the present round
+        ("session_quote", "<i8"),  # profit booked since the last settlement
     ]
 )
 
@@ -197,7 +268,13 @@ MARKET = np.dtype(
         ("index_price", "<i8"),
         ("tape_mark_price", "<i8"),
         ("mark_price", "<i8"),
+        ("previous_mark_price", "<i8"),
         ("last_price", "<i8"),
+        ("average_price", "<i8"),  # of the last price, decaying
+        ("average_time_ns", "<i8"),
+        ("loss_quote", "<i8"),  # bad debt since the last settlement
+        ("window_start_ns", "<i8"),  # liquidation window
+        ("window_lots", "<i8"),  # used of it
         ("open_interest_lots", "<i8"),
         ("funding_rate_ppb", "<i8"),
         ("funding_time_ns", "<i8"),
@@ -210,6 +287,14 @@ MARKET = np.dtype(
         ("position_head", "<i8"),  # newest leg made in the market
         ("stale", "<i8"),  # 1: in the list of markets whose mark is to be made anew
         ("payoff", "<i8"),
+        ("contract", "<i8"),
+        ("haircut_ppm", "<i8"),
+        ("plain", "<i8"),  # 1: its maintenance follows from notional and tiers alone
+        ("slope_ppb", "<i8"),
+        ("slope_unit", "<i8"),
+        ("sqrt_square", "<i8"),
+        ("scaling_from", "<i8"),
+        ("scaling_to", "<i8"),
         ("tick_price", "<i8"),
         ("price_min", "<i8"),
         ("price_max", "<i8"),
@@ -240,8 +325,42 @@ TIER = np.dtype(
         ("leverage_max", "<i8"),
         ("maintenance_ppm", "<i8"),
         ("deduction_quote", "<i8"),
+        ("initial_ppm", "<i8"),
     ]
 )
+
+# What the venue remembers of a domain that is not simply healthy; by account row, then by
+# position row after the accounts. 56 bytes of which most are never touched.
+CASE = np.dtype(
+    [
+        ("level", "<i4"),  # bits of Level
+        ("bits", "<i4"),  # below
+        ("place", "<i8"),  # in the list of those who wait
+        ("due_ns", "<i8"),
+        ("once_ns", "<i8"),  # its last step that must not come too often
+        ("last_market", "<i8"),  # of the position last worked on
+        ("call_ns", "<i8"),  # deadline of an open margin call
+        ("debt_ns", "<i8"),  # when it came to owe money
+    ]
+)
+WAITS, RESUMED, ESCALATED, FORCED, HAD_ONCE, DEFERRED = 1, 2, 4, 8, 16, 32  # CASE.bits
+
+WAITING = np.dtype([("key", "<i8"), ("due_ns", "<i8")])
+
+# One order step of a liquidation, from row 0.
+STEP = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            *("size", "fraction_ppm", "tiers_down", "chunk_lots", "floor_quote", "cap_quote"),
+            *("above_quote", "from_tier", "once_in_ns", "window_lots", "window_ns", "channel"),
+            *("limit", "limit_ppm", "pause_ns"),
+        )
+    ]
+)
+
+PEAK = np.dtype([("part", "<i8"), ("quote", "<i8")])  # a part of the drawdown window
+PEAK_PARTS = 16
 
 # One price level of a book: a FIFO of order rows.
 LEVEL = np.dtype([("head", "<i4"), ("tail", "<i4"), ("lots", "<i8")])
@@ -387,3 +506,10 @@ ranks = _make_view(H.RANKS_AT, H.RANKS_ROWS, RANK)
 curves = _make_view(H.CURVES_AT, H.CURVES_ROWS, CURVE)
 basis = _make_view(H.BASIS_AT, H.BASIS_ROWS, INT64)
 stale = _make_view(H.STALE_AT, H.STALE_ROWS, INT64)
+cases = _make_view(H.CASES_AT, H.CASES_ROWS, CASE)
+steps = _make_view(H.STEPS_AT, H.STEPS_ROWS, STEP)
+waiting = _make_view(H.WAITING_AT, H.WAITING_ROWS, WAITING)
+gated = _make_view(H.GATED_AT, H.GATED_ROWS, INT64)
+adl_queue = _make_view(H.ADL_QUEUE_AT, H.ADL_QUEUE_ROWS, INT64)
+volunteers = _make_view(H.VOLUNTEERS_AT, H.VOLUNTEERS_ROWS, INT64)
+peaks = _make_view(H.PEAKS_AT, H.PEAKS_ROWS, PEAK)

@@ -9,9 +9,18 @@ import numpy as np
 
 from engine.constants import TIME_MAX_NS, CommandKind, EventKind, Reject
 from engine.core import accounts as account_commands
+from engine.core import settlement
 from engine.core.admission import OK
 from engine.core.events import emit
+from engine.core.fund import watch_fund
 from engine.core.kernel import INT, entry, inlined, kernel, part
+from engine.core.levels import (
+    check_margin,
+    examine_touched,
+    scan_for_breaches,
+    touch_gated,
+    wake,
+)
 from engine.core.liquidation import liquidate
 from engine.core.order_commands import (
     amend,
@@ -29,14 +38,12 @@ from engine.core.price_commands import (
     take_price,
     update_marks,
 )
-from engine.core.state import H, header, liquidations, markets, orders, stale, stop_queue
+from engine.core.state import H, adl_queue, header, liquidations, markets, orders, stale, stop_queue
 from engine.core.triggers import (
     DOMAIN_BITS,
     ROW_BITS,
-    examine_touched,
     position_of_key,
     queue_stops,
-    scan_for_breaches,
     set_queued,
 )
 from engine.rows import COMMAND
@@ -51,6 +58,12 @@ def end_unit(s):
     words = header(s)
     if words[H.STALE_COUNT] != 0:
         update_marks(s)
+    if words[H.DRAWDOWN_PPM] != 0:
+        watch_fund(s)
+    if words[H.WAITING_COUNT] != 0 and words[H.NOW_NS] >= words[H.NEXT_DUE_NS]:
+        wake(s)
+    if words[H.GATED_COUNT] != 0 and words[H.STALE_COUNT] != 0:
+        touch_gated(s)
     if words[H.TOUCHED_COUNT] != 0:
         examine_touched(s)
     if words[H.STALE_COUNT] != 0:
@@ -64,7 +77,7 @@ def end_unit(s):
 
 @kernel
 def work_unit(s):
-    """One queued liquidation, or if there is none one reached stop."""
+    """One queued liquidation, else one deleveraging that was put off, else one reached stop."""
     words = header(s)
     if words[H.LIQUIDATIONS_HEAD] != words[H.LIQUIDATIONS_TAIL]:
         queue = liquidations(s)
@@ -72,7 +85,15 @@ def work_unit(s):
         words[H.LIQUIDATIONS_HEAD] += 1
         account_row, domain_row = key >> DOMAIN_BITS, position_of_key(s, key)
         set_queued(s, account_row, domain_row, 0)
-        liquidate(s, account_row, domain_row)
+        liquidate(s, account_row, domain_row, 0)
+        return
+    if words[H.ADL_QUEUE_HEAD] != words[H.ADL_QUEUE_TAIL]:
+        put_off = adl_queue(s)
+        key = put_off[words[H.ADL_QUEUE_HEAD] & (len(put_off) - 1)]
+        words[H.ADL_QUEUE_HEAD] += 1
+        account_row, domain_row = key >> DOMAIN_BITS, position_of_key(s, key)
+        set_queued(s, account_row, domain_row, 0)
+        liquidate(s, account_row, domain_row, 1)
         return
     queue = stop_queue(s)
     key = queue[words[H.STOPS_HEAD] & (len(queue) - 1)]
@@ -127,7 +148,31 @@ def apply_to_account(s, command_at):
         return account_commands.move_margin(s, command)
     if kind == CommandKind.SEED_POSITION:
         return account_commands.seed_position(s, command)
-    return Reject.UNKNOWN_COMMAND.value
+    return apply_settlement(s, command_at)
+
+
+@part(INT)
+def apply_settlement(s, command_at):
+    """Commands that end a session, move assets, or concern the venue's own duties."""
+    command = command_of(command_at)
+    kind, account_id = command["kind"], command["account_id"]
+    market_id, lots, price = command["market_id"], command["lots"], command["price"]
+    if kind == CommandKind.FORCE_CLOSE:
+        return settlement.force_close(s, account_id, market_id, lots, command["amount"])
+    if kind == CommandKind.CHECK_MARGIN:
+        check_margin(s)
+        return OK
+    if kind == CommandKind.SETTLE:
+        return settlement.settle(s, market_id, price)
+    if kind == CommandKind.DELIVER:
+        return settlement.deliver(s, market_id, price)
+    if kind == CommandKind.DEPOSIT_ASSET:
+        return settlement.deposit_asset(s, account_id, market_id, lots)
+    if kind == CommandKind.WITHDRAW_ASSET:
+        return settlement.withdraw_asset(s, account_id, market_id, lots)
+    if kind == CommandKind.VOLUNTEER:
+        return settlement.volunteer(s, command)
+    return OK if kind == CommandKind.CLOCK else Reject.UNKNOWN_COMMAND.value
 
 
 @inlined
@@ -191,6 +236,7 @@ def run(s, commands_at, count, start, unit_room):
             words[H.PENDING] = 1
         while (
             words[H.LIQUIDATIONS_HEAD] != words[H.LIQUIDATIONS_TAIL]
+            or words[H.ADL_QUEUE_HEAD] != words[H.ADL_QUEUE_TAIL]
             or words[H.STOPS_HEAD] != words[H.STOPS_TAIL]
         ):
             if words[H.EVENTS_ROWS] - words[H.EVENTS_COUNT] < unit_room:

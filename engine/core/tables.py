@@ -9,16 +9,34 @@ import numpy as np
 from engine.constants import (
     BASIS_SAMPLES_MAX,
     FIRST_USER_ID,
+    STEPS_MAX,
     Absorber,
+    AdlCandidates,
+    AdlPrice,
     AdlScore,
+    Contract,
+    Exit,
+    FeeCap,
     MarkSource,
+    QueueOrder,
+    Residual,
+    Scope,
+    Select,
     SurplusRule,
     SystemAccount,
+    TierBy,
     TierMode,
 )
 from engine.core import state
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
-from engine.venue import Capacities, DepthCurve, MarketNumbers, VenueProfile, market_numbers
+from engine.profile import Liquidation, Losses, Trigger, VenueProfile
+from engine.venue import (
+    Capacities,
+    DepthCurve,
+    MarketNumbers,
+    market_numbers,
+    policy_numbers,
+)
 
 TRIGGER_BUCKETS_MAX = 1 << 20  # of one trigger ladder; coarser buckets only fire earlier
 LINE = 64  # bytes; tables start on a cache line
@@ -75,7 +93,7 @@ def table_rows(
         "LADDERS": LADDERS_PER_MARKET * (1 + len(markets)),
         "ACCOUNT_SLOTS": power_of_two(2 * max(accounts, FIRST_USER_ID)),
         "ORDER_SLOTS": power_of_two(2 * orders),
-        "TOUCHED": accounts + positions,
+        "TOUCHED": 2 * (accounts + positions),
         "BREACHED": accounts + positions,
         "LIQUIDATIONS": power_of_two(accounts + positions + 1),
         "STOPS": power_of_two(orders + 1),
@@ -84,11 +102,25 @@ def table_rows(
         "CURVES": 1 + quotes,
         "BASIS": 1 + BASIS_SAMPLES_MAX * len(markets),
         "STALE": 1 + len(markets),
+        "CASES": accounts + positions,
+        "STEPS": STEPS_MAX,
+        "WAITING": accounts + positions,
+        "GATED": accounts + positions,
+        "ADL_QUEUE": power_of_two(accounts + positions + 1),
+        "VOLUNTEERS": positions,
+        "PEAKS": state.PEAK_PARTS,
     }
 
 
 MARKET_CONSTANTS = (
     "payoff",
+    "contract",
+    "haircut_ppm",
+    "slope_ppb",
+    "slope_unit",
+    "sqrt_square",
+    "scaling_from",
+    "scaling_to",
     "tick_price",
     "price_min",
     "price_max",
@@ -127,14 +159,29 @@ DTYPES = {
     "CURVES": state.CURVE,
     "BASIS": state.INT64,
     "STALE": state.INT64,
+    "CASES": state.CASE,
+    "STEPS": state.STEP,
+    "WAITING": state.WAITING,
+    "GATED": state.INT64,
+    "ADL_QUEUE": state.INT64,
+    "VOLUNTEERS": state.INT64,
+    "PEAKS": state.PEAK,
 }
 
 
 def events_per_unit_max(rows: dict[str, int]) -> int:
     """Most event rows one unit of work can append: every order traded (two fills, two margin
-    moves) and every order cancelled, every position deleveraged or paid funding, every quote
-    withdrawn and renewed, every mark set, and the unit's own few."""
-    return 5 * rows["ORDERS"] + 4 * rows["POSITIONS"] + 2 * rows["CURVES"] + rows["MARKETS"] + 64
+    moves) and every order cancelled, every position deleveraged, assigned three times, settled
+    or paid funding, every level entered or left twice, every account called and waived, every
+    quote withdrawn and renewed, every mark set, and the unit's own few."""
+    return (
+        5 * rows["ORDERS"]
+        + 16 * rows["POSITIONS"]
+        + 6 * rows["ACCOUNTS"]
+        + 2 * rows["CURVES"]
+        + rows["MARKETS"]
+        + 64
+    )
 
 
 class Block:
@@ -190,6 +237,7 @@ def allocate(
     words[H.FEEDBACK_PPM] = feedback_ppm
     words[H.CHECK_INDEX] = int(check_index)
     write_switches(words, profile)
+    write_steps(block, profile)
     accounts = block.table("ACCOUNTS")
     slots = block.table("ACCOUNT_SLOTS")
     for row in SystemAccount:
@@ -198,7 +246,7 @@ def allocate(
     words[H.ACCOUNTS_COUNT] = len(SystemAccount)
     cursor = {"TIERS": 1, "LEVELS": 1, "BUCKETS": 1, "WORDS": 1, "CURVES": 1, "BASIS": 1}
     for market_id, market in enumerate(numbers, start=1):
-        write_market(block, market_id, market, cursor)
+        write_market(block, market_id, market, cursor, is_plain(profile, market))
         write_curve(block, market_id, curves.get(market_id), cursor)
         write_ladders(block, market_id, market, cursor)
     return block
@@ -206,30 +254,114 @@ def allocate(
 
 def write_switches(words: np.ndarray, profile: VenueProfile) -> None:
     """The profile's named behaviours as integers in the header."""
-    words[H.TIER_MODE] = TierMode[profile.margin.tier_mode.upper()]
-    words[H.MARK_SOURCE] = MarkSource[profile.mark.source.upper()]
-    words[H.BASIS_SAMPLES] = profile.mark.basis_samples
-    words[H.BASIS_INTERVAL_NS] = profile.mark.basis_interval_ns
-    words[H.FUNDING_INTERVAL_NS] = profile.funding.interval_ns
-    words[H.RATE_CAP_PPB] = profile.funding.rate_cap_ppb
-    words[H.CANCEL_FIRST] = "cancel_orders" in profile.liquidation.steps
-    words[H.COVER_SHORTAGE] = "cover_shortage" in profile.liquidation.steps
-    words[H.CLOSE_POSITION] = "close_position" in profile.liquidation.steps
-    words[H.SURPLUS_RULE] = SurplusRule[profile.liquidation.surplus.upper()]
-    words[H.ADL_SCORE] = AdlScore[profile.losses.adl_score.upper()]
-    words[H.FUND_INVENTORY_PPM] = profile.losses.fund_inventory_ppm
-    words[H.WATERFALL_COUNT] = len(profile.losses.waterfall)
-    for index, absorber in enumerate(profile.losses.waterfall):
+    margin, mark, funding = profile.margin, profile.mark, profile.funding
+    words[H.TIER_MODE] = TierMode[margin.tier_mode.upper()]
+    words[H.TIER_BY] = TierBy[margin.tier_by.upper()]
+    if margin.maintenance == "share_of_initial":
+        words[H.SHARE_OF_INITIAL_PPM] = margin.initial_share_ppm
+    words[H.INITIAL_BY_TIERS] = margin.initial == "tiers"
+    words[H.WORST_CASE_ORDERS] = margin.worst_case_orders
+    words[H.CLOSE_FEE] = margin.close_fee == "taker"
+    words[H.BANKRUPTCY_FEE] = margin.bankruptcy_fee
+    words[H.SPLIT_BY_MAINTENANCE] = margin.bankruptcy_split == "by_maintenance"
+    words[H.MARK_SOURCE] = MarkSource[mark.source.upper()]
+    words[H.BASIS_SAMPLES] = mark.basis_samples
+    words[H.BASIS_INTERVAL_NS] = mark.basis_interval_ns
+    words[H.FUNDING_INTERVAL_NS] = funding.interval_ns
+    words[H.FUNDING_CONTINUOUS] = funding.accrual == "continuous"
+    words[H.FUNDING_ON_INDEX] = funding.price == "index"
+    words[H.RATE_PERIOD_NS] = funding.rate_period_ns
+    words[H.RATE_CAP_PPB] = funding.rate_cap_ppb
+    write_trigger(words, profile.trigger)
+    write_liquidation(words, profile.liquidation)
+    write_losses(words, profile.losses)
+    amounts = policy_numbers(profile)
+    words[H.FUND_LOW_QUOTE] = amounts.fund_low_quote
+    words[H.FUND_CAP_QUOTE] = amounts.fund_cap_quote
+
+
+def write_trigger(words: np.ndarray, trigger: Trigger) -> None:
+    """Axis A."""
+    words[H.AT_OR_BELOW] = trigger.comparison == "at_or_below"
+    words[H.WARN_PPM] = trigger.warn_ppm
+    words[H.RESTRICT] = trigger.restrict == "initial"
+    words[H.BACKSTOP_PPM] = trigger.backstop_ppm
+    words[H.EXIT] = Exit[trigger.exit.upper()]
+    words[H.EXIT_BUFFER_PPM] = trigger.exit_buffer_ppm
+    words[H.SECOND_PRICE] = trigger.second_price != "none"
+    words[H.AVERAGE_HALF_LIFE_NS] = trigger.average_half_life_ns
+    words[H.CURE_NS] = trigger.cure_ns
+
+
+def write_liquidation(words: np.ndarray, rules: Liquidation) -> None:
+    """Axes B, C and H."""
+    words[H.CANCEL_SCOPE] = Scope[rules.cancel.upper()]
+    words[H.NET_HEDGED] = rules.net_hedged
+    words[H.COLLATERAL_FIRST] = rules.sell_collateral == "first"
+    words[H.SELECT] = Select[rules.select.upper()]
+    words[H.LOWEST_TIER_CLOSES_ALL] = rules.lowest_tier_closes_all
+    words[H.FEE_CAP] = FeeCap[rules.fee_cap.upper()]
+    words[H.FEE_TO_VENUE] = rules.fee_to == "venue"
+    words[H.SURPLUS_RULE] = SurplusRule[rules.surplus.upper()]
+    words[H.QUEUE_ORDER] = QueueOrder[rules.order.upper()]
+    words[H.ADL_LAST] = rules.phase == "adl_last"
+
+
+def write_losses(words: np.ndarray, losses: Losses) -> None:
+    """Axes D to G."""
+    words[H.ADL_SCORE] = AdlScore[losses.adl_score.upper()]
+    words[H.ADL_CANDIDATES] = AdlCandidates[losses.adl_candidates.upper()]
+    words[H.ADL_PRICE] = AdlPrice[losses.adl_price.upper()]
+    words[H.ADL_CANCEL] = Scope[losses.adl_cancel.upper()]
+    words[H.FUND_INVENTORY_PPM] = losses.fund_inventory_ppm
+    words[H.FUND_CAP_WINDOW_NS] = losses.fund_cap_window_ns
+    words[H.DRAWDOWN_PPM] = losses.drawdown_ppm
+    words[H.DRAWDOWN_STOP_PPM] = losses.drawdown_stop_ppm
+    words[H.DRAWDOWN_PART_NS] = max(1, losses.drawdown_window_ns // state.PEAK_PARTS)
+    words[H.VOLUNTEER_EDGE_PPM] = losses.volunteer_edge_ppm
+    words[H.COVERED_BAND_PPM] = losses.covered_band_ppm
+    words[H.RETRY_NS] = losses.retry_ns
+    words[H.RESIDUAL] = Residual[losses.residual.upper()]
+    words[H.PROFIT_BY_MARKET] = losses.profit_scope == "market"
+    words[H.PROFIT_LOCK] = losses.profit_lock
+    words[H.GATE_NS] = losses.gate_ns
+    words[H.WAIVE_AFTER_NS] = losses.waive_after_ns
+    words[H.WATERFALL_COUNT] = len(losses.waterfall)
+    for index, absorber in enumerate(losses.waterfall):
         words[H.WATERFALL_1 + index] = Absorber[absorber.upper()]
 
 
+def write_steps(block: Block, profile: VenueProfile) -> None:
+    """The order steps of a liquidation."""
+    steps = policy_numbers(profile).steps
+    block.words[H.STEPS_COUNT] = len(steps)
+    for index, step in enumerate(steps):
+        row = block.table("STEPS")[index]
+        for name in state.STEP.names:
+            row[name] = getattr(step, name)
+
+
+def is_plain(profile: VenueProfile, numbers: MarketNumbers) -> bool:
+    """Whether maintenance follows from notional and tiers alone, which is most venues' case."""
+    rules = profile.margin
+    simple = rules.maintenance == "tiers" and rules.close_fee == "none"
+    simple = simple and rules.tier_by == "notional" and not rules.worst_case_orders
+    curved = numbers.slope_ppb or numbers.sqrt_square or numbers.contract != Contract.FUTURE
+    return simple and not curved
+
+
 def write_market(
-    block: Block, market_id: int, numbers: MarketNumbers, cursor: dict[str, int]
+    block: Block,
+    market_id: int,
+    numbers: MarketNumbers,
+    cursor: dict[str, int],
+    plain: bool,
 ) -> None:
     """The constants and tiers of one market."""
     market = block.table("MARKETS")[market_id]
     for name in MARKET_CONSTANTS:
         market[name] = getattr(numbers, name)
+    market["plain"] = plain
     market["tiers_count"] = len(numbers.tier_to)
     market["tier_row"] = cursor["TIERS"]
     market["basis_row"] = cursor["BASIS"]
@@ -241,6 +373,7 @@ def write_market(
         tier["leverage_max"] = numbers.tier_leverage_max[index]
         tier["maintenance_ppm"] = numbers.tier_maintenance_ppm[index]
         tier["deduction_quote"] = numbers.tier_deduction[index]
+        tier["initial_ppm"] = numbers.tier_initial_ppm[index]
         cursor["TIERS"] += 1
 
 

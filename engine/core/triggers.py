@@ -6,19 +6,13 @@ and examination is exact, so the result equals a full scan (R73, R74); `scan_for
 scan. Stops hang on ladders of their own (R42, R43).
 """
 
-from engine.constants import PPM, Payoff, Side, TierMode
-from engine.core.arithmetic import divide_up, mul_div
+from engine.constants import Side
 from engine.core.kernel import NOTHING, inlined, kernel, part
 from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
 from engine.core.ledger import (
     DOMAIN_BITS,
-    SYSTEM_ROWS,
-    domain_health,
-    position_maintenance,
-    position_notional,
     touch_position,
 )
-from engine.core.margin import bounded_price, tier_row
 from engine.core.position import find_position
 from engine.core.sorting import sort_keys
 from engine.core.state import (
@@ -26,11 +20,9 @@ from engine.core.state import (
     H,
     Ladders,
     accounts,
-    breached,
     buckets,
     header,
     ladders,
-    liquidations,
     markets,
     nodes,
     orders,
@@ -38,8 +30,6 @@ from engine.core.state import (
     reached,
     stale,
     stop_queue,
-    tiers,
-    touched,
     triggers,
 )
 
@@ -133,99 +123,6 @@ def fire_bucket(s, slot, mark, direction):
         row = following
 
 
-# -- bands ------------------------------------------------------------------------------------
-
-
-@kernel
-def price_at_notional(market, size, quote, round_up):
-    """Price at which a position of this size has this notional, 0 if beyond the price range."""
-    if quote <= 0:
-        return 0
-    if market["payoff"] == Payoff.LINEAR:
-        per_price = size * market["unit_quote"]
-        return divide_up(quote, per_price) if round_up else quote // per_price
-    highest = market["price_max"] + 1
-    price, rest = bounded_price(size, market["face_quote"], quote, highest)
-    return price + 1 if round_up and rest > 0 else price
-
-
-@inlined
-def clamped(market, direction, price):
-    """A trigger strictly beyond the mark, on its side, or 0 when no mark can reach it."""
-    mark = market["mark_price"]
-    if direction == DOWN:
-        price = min(price, mark - 1)
-        return price if price >= market["price_min"] else 0
-    price = max(price, mark + 1)
-    return price if price <= market["price_max"] else 0
-
-
-@kernel
-def place_band(s, position_row, slack_quote):
-    """Hang a leg where the mark must have moved for it to lose this share of the slack.
-
-    The notional a leg may reach is bounded with the maintenance rate of the highest tier it could
-    be in by then; with flat tiers a second node waits where its own tier ends."""
-    position = positions(s)[position_row]
-    market = markets(s)[position["market_id"]]
-    size = abs(position["lots"])
-    held_quote = position_notional(s, position_row)
-    linear = market["payoff"] == Payoff.LINEAR
-    grows_against = linear == (position["lots"] < 0)
-    flat = header(s)[H.TIER_MODE] == TierMode.FLAT
-    against = UP if position["lots"] < 0 else DOWN
-    if not grows_against:
-        target = held_quote - slack_quote + (0 if linear else 1)
-        if target <= 0:
-            price = 0
-        else:
-            price = clamped(
-                market, against, price_at_notional(market, size, target, against == DOWN)
-            )
-    else:
-        tier = tiers(s)[tier_row(s, market, held_quote + slack_quote)]
-        rate_ppm = tier["maintenance_ppm"]
-        slack_quote = max(0, slack_quote - 2)
-        if flat:
-            total = slack_quote + held_quote + position_maintenance(s, position_row)
-            target = max(held_quote, mul_div(total, PPM, PPM + rate_ppm))
-        else:
-            target = held_quote + mul_div(slack_quote, PPM, PPM + rate_ppm)
-        target -= 0 if linear else 1
-        price = price_at_notional(market, size, max(1, target), against == DOWN)
-        price = clamped(market, against, price)
-    link_node(s, position_row, against, price)
-    price = 0
-    if flat and not grows_against:
-        bound = tiers(s)[tier_row(s, market, held_quote)]["notional_to"]
-        price = price_at_notional(market, size, bound, against == UP)
-        price = clamped(market, DOWN if against == UP else UP, price)
-    link_node(s, position_row, DOWN if against == UP else UP, price)
-
-
-@kernel
-def place_leg(s, row, slack_quote, size_quote):
-    """Band of one leg of a domain: its share of the slack by notional; none when it is flat."""
-    if positions(s)[row]["lots"] == 0:
-        unlink_node(s, row, DOWN)
-        unlink_node(s, row, UP)
-    else:
-        place_band(s, row, mul_div(slack_quote, position_notional(s, row), size_quote))
-
-
-@kernel
-def place_bands(s, account_row, position_row, slack_quote, size_quote):
-    """Hang every leg of a healthy domain."""
-    if position_row != 0:
-        place_leg(s, position_row, slack_quote, size_quote)
-        return
-    row = accounts(s)[account_row]["position_head"]
-    while row != 0:
-        if positions(s)[row]["isolated"] == 0:
-            place_leg(s, row, slack_quote, size_quote)
-        row = positions(s)[row]["account_next"]
-
-
 # -- domains ----------------------------------------------------------------------------------
 
 
@@ -251,57 +148,6 @@ def set_queued(s, account_row, position_row, queued):
         positions(s)[position_row]["queued"] = queued
     else:
         accounts(s)[account_row]["queued"] = queued
-
-
-@part(NOTHING)
-def examine_touched(s):
-    """Implements R74: breached domains join the queue in order; healthy ones get new bands."""
-    words = header(s)
-    for index in range(words[H.TOUCHED_COUNT]):
-        key = touched(s)[index]
-        account_row = key >> DOMAIN_BITS
-        position_row = position_of_key(s, key)
-        if position_row != 0:
-            positions(s)[position_row]["touched"] = 0
-        else:
-            accounts(s)[account_row]["touched"] = 0
-        if is_queued(s, account_row, position_row):
-            continue
-        equity, maintenance, size, _ = domain_health(s, account_row, position_row)
-        if equity < maintenance:
-            breached(s)[words[H.BREACHED_COUNT]] = key
-            words[H.BREACHED_COUNT] += 1
-        else:
-            place_bands(s, account_row, position_row, equity - maintenance, max(1, size))
-    words[H.TOUCHED_COUNT] = 0
-    count = words[H.BREACHED_COUNT]
-    if count > 1:
-        sort_keys(breached(s), count)
-    queue = liquidations(s)
-    for index in range(count):
-        key = breached(s)[index]
-        set_queued(s, key >> DOMAIN_BITS, position_of_key(s, key), 1)
-        queue[words[H.LIQUIDATIONS_TAIL] & (len(queue) - 1)] = key
-        words[H.LIQUIDATIONS_TAIL] += 1
-    words[H.BREACHED_COUNT] = 0
-
-
-@part(NOTHING)
-def scan_for_breaches(s):
-    """The oracle of the index: every breached domain must be in the queue."""
-    words = header(s)
-    for account_row in range(SYSTEM_ROWS + 1, words[H.ACCOUNTS_COUNT] + 1):
-        equity, maintenance, _, _ = domain_health(s, account_row, 0)
-        if equity < maintenance:
-            assert is_queued(s, account_row, 0), "the index missed a breached account"
-    for row in range(1, words[H.POSITIONS_COUNT] + 1):
-        position = positions(s)[row]
-        if position["isolated"] != 0 and position["account_row"] > SYSTEM_ROWS:
-            equity, maintenance, _, _ = domain_health(s, position["account_row"], row)
-            if equity < maintenance:
-                assert is_queued(s, position["account_row"], row), (
-                    "the index missed a breached isolated position"
-                )
 
 
 # -- stops ------------------------------------------------------------------------------------

@@ -126,20 +126,21 @@ def take_over(world: World, position: Position, price: int) -> None:
 
 
 def assign(world: World, position: Position, price: int) -> None:
-    """R116. Volunteers take the rest in equal shares, round after round in account order, each as
-    far as it is ready to; at the bankruptcy price, or where that is not far enough from mark for
-    them, at mark with their edge. Whoever it would leave below zero is passed over."""
+    """R116. Volunteers take the rest in equal shares, in account order, each as far as it is ready
+    to; what is left over in equal shares again, and then as far as each is ready; at the bankruptcy
+    price, or where that is not far enough from mark for them, at mark with their edge. Whoever it
+    would leave below zero is passed over."""
     market = world.markets[position.market_id]
     edge_ppm = world.profile.losses.volunteer_edge_ppm
     if edge_ppm:
         edge = margin.price_beside(market.numbers, position.lots, market.mark_price, edge_ppm)
         price = min(price, edge) if position.lots > 0 else max(price, edge)
     bankrupt = world.accounts[position.account_row]
-    while position.lots:
+    for turn in range(3):
         ready = volunteers(world, position, price)
         if not ready:
             return
-        share = max(1, abs(position.lots) // len(ready))
+        share = max(1, abs(position.lots) // len(ready)) if turn < 2 else abs(position.lots)
         for other in ready:
             lots = min(share, other.volunteer_lots, abs(position.lots))
             if lots == 0:

@@ -205,8 +205,7 @@ def set_margin_mode(world: World, command: Command) -> Reject | None:
     if is_full(world, account, legs):
         return Reject.POSITIONS_FULL
     for leg in legs:
-        position = account.positions.get(leg)
-        if position is not None and (position.lots or position.margin_quote):
+        if is_busy(world, account, leg):
             return Reject.POSITION_OR_ORDERS_OPEN
     if any(order.market_id == command.market_id for order in account.orders.values()):
         return Reject.POSITION_OR_ORDERS_OPEN
@@ -221,6 +220,16 @@ def set_margin_mode(world: World, command: Command) -> Reject | None:
     return None
 
 
+def is_busy(world: World, account: Account, leg: tuple[int, int]) -> bool:
+    """Part of R48: the leg holds lots or margin, or its domain waits to be looked at again."""
+    position = account.positions.get(leg)
+    if position is None:
+        return False
+    case = world.cases.get((account.row, leg[0], leg[1] + 1))
+    waits = case is not None and case.due_ns is not None
+    return waits or bool(position.lots or position.margin_quote)
+
+
 def set_position_mode(world: World, command: Command) -> Reject | None:
     """R49. One-way or hedge; only while the account has no position and no order."""
     account, reject = find_user(world, command)
@@ -228,7 +237,7 @@ def set_position_mode(world: World, command: Command) -> Reject | None:
         return reject
     if command.flags & ~Flag.HEDGE:
         return Reject.INVALID_FLAGS
-    busy = any(p.lots or p.margin_quote for p in account.positions.values())
+    busy = any(is_busy(world, account, leg) for leg in account.positions)
     if busy or account.orders:
         return Reject.POSITION_OR_ORDERS_OPEN
     account.hedge = bool(command.flags & Flag.HEDGE)
@@ -279,8 +288,7 @@ def seed_position(world: World, command: Command) -> Reject | None:
     if market.mark_price == 0:
         return Reject.NO_MARK_PRICE
     leg = (command.market_id, command.position_side)
-    position = account.positions.get(leg)
-    if position is not None and (position.lots or position.margin_quote):
+    if is_busy(world, account, leg):
         return Reject.POSITION_OR_ORDERS_OPEN
     if any(order.market_id == command.market_id for order in account.orders.values()):
         return Reject.POSITION_OR_ORDERS_OPEN

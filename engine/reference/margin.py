@@ -181,7 +181,7 @@ def shortage_lots(lots: int, notional_quote: int, gain_ppm: int, shortage_quote:
     nothing is gained."""
     if gain_ppm <= 0:
         return abs(lots)
-    needed_quote = ceil_div(shortage_quote * PPM, gain_ppm)
+    needed_quote = ceil_div(max(0, shortage_quote) * PPM, gain_ppm)
     if needed_quote >= notional_quote:
         return abs(lots)
     return min(abs(lots), ceil_div(needed_quote * abs(lots), notional_quote))

@@ -217,6 +217,8 @@ def deposit_asset(world: World, command: Command) -> Reject | None:
     if reject is not None:
         return reject
     market = world.markets[command.market_id]
+    if market.mark_price == 0:
+        return Reject.NO_MARK_PRICE
     leg = (command.market_id, int(PositionSide.NET))
     if accounts.is_full(world, account, [leg]):
         return Reject.POSITIONS_FULL
@@ -244,8 +246,8 @@ def withdraw_asset(world: World, command: Command) -> Reject | None:
         return Reject.INSUFFICIENT_BALANCE
     numbers = world.markets[command.market_id].numbers
     mark = world.markets[command.market_id].mark_price
-    after = margin.worth(numbers, position.lots - command.lots, mark) if mark else 0
-    before = margin.worth(numbers, position.lots, mark) if mark else 0
+    after = margin.worth(numbers, position.lots - command.lots, mark)
+    before = margin.worth(numbers, position.lots, mark)
     if world.free(account) - (before - after) < 0:
         return Reject.INSUFFICIENT_BALANCE
     move_asset(world, account, position, -command.lots)

@@ -1,0 +1,338 @@
+"""Who takes what the book did not, and who pays what is then missing.
+
+Implements R80, R81, R86, R103, R116-R118. Deleveraging is in `deleveraging`.
+"""
+
+from engine.constants import (
+    PPM,
+    Absorber,
+    Cause,
+    EventKind,
+    Flag,
+    LiquidationEnd,
+    PositionSide,
+    RefusedTakeover,
+    Residual,
+    SurplusRule,
+    SystemAccount,
+)
+from engine.core.arithmetic import mul_div, mul_div_up
+from engine.core.deleveraging import adl_price, deleverage, stays_solvent
+from engine.core.events import emit
+from engine.core.fund import pay_from_fund
+from engine.core.kernel import INT, NOTHING, kernel, part
+from engine.core.ledger import (
+    FUND,
+    case_row,
+    credit_domain,
+    credit_position,
+    credit_wallet,
+    cross_health,
+    domain_health,
+    emit_domain,
+    is_collateral,
+    is_system,
+    move_margin,
+    move_to,
+    to_fund,
+)
+from engine.core.levels import is_below_backstop, put_off, wait
+from engine.core.liquidation_orders import hand_over, trade_order
+from engine.core.margin import notional, price_beside, value
+from engine.core.orders import trade_off_book
+from engine.core.position import find_position
+from engine.core.sizing import bankruptcy, touch_price
+from engine.core.state import H, accounts, cases, header, markets, positions, volunteers
+
+NET = PositionSide.NET.value
+FUND_ROW = SystemAccount.INSURANCE_FUND.value
+BACKSTOP = SystemAccount.BACKSTOP.value
+ROUNDING = SystemAccount.ROUNDING.value
+
+
+@part(NOTHING)
+def take_over(s, position_row, price):
+    """Implements R81."""
+    words = header(s)
+    position = positions(s)[position_row]
+    lots, market_id = position["lots"], position["market_id"]
+    inventory = 0
+    for other in range(1, words[H.MARKETS_COUNT] + 1):
+        held = find_position(s, FUND, other, NET)
+        net = positions(s)[held]["lots"]
+        if other == market_id:
+            net += lots
+        if net != 0:
+            market = markets(s)[other]
+            inventory += notional(market, net, market["mark_price"])
+    fund_balance = accounts(s)[FUND]["wallet_quote"]
+    limit = mul_div(max(0, fund_balance), words[H.FUND_INVENTORY_PPM], PPM)
+    market = markets(s)[market_id]
+    gap = value(market, lots, market["mark_price"]) - value(market, lots, price)
+    refused = 0
+    if words[H.DRAWDOWN_ACTIVE] != 0:
+        refused = RefusedTakeover.DRAWDOWN.value
+    elif inventory > limit:
+        refused = RefusedTakeover.INVENTORY_FULL.value
+    elif cross_health(s, FUND)[0] + gap < 0:
+        refused = RefusedTakeover.CANNOT_PAY.value
+    if refused == 0:
+        hand_over(s, position_row, abs(lots), price, FUND_ROW, Cause.TAKEOVER.value)
+        return
+    account_id = accounts(s)[position["account_row"]]["account_id"]
+    side = position["position_side"]
+    kind = EventKind.TAKEOVER_REFUSED
+    emit(s, kind, account_id, 0, 0, price, lots, 0, 0, market_id, refused, 0, side, 0)
+
+
+@kernel
+def leg_after(s, account_row, position_row, market_id):
+    """The account's leg after this one, or its first; 0 when there is none in the market left."""
+    row = accounts(s)[account_row]["position_head"]
+    if position_row != 0:
+        row = positions(s)[position_row]["account_next"]
+    while row != 0 and positions(s)[row]["market_id"] != market_id:
+        row = positions(s)[row]["account_next"]
+    return row
+
+
+@kernel
+def is_ready(s, row, bankrupt_row, price):
+    """Part of R116: a volunteer who would stay solvent."""
+    ready = volunteers(s)[row]
+    bankrupt = positions(s)[bankrupt_row]
+    if ready == 0 or positions(s)[row]["account_row"] == bankrupt["account_row"]:
+        return False
+    lots = min(ready, abs(bankrupt["lots"]))
+    return stays_solvent(s, row, lots if bankrupt["lots"] > 0 else -lots, price)
+
+
+@part(NOTHING)
+def assign(s, position_row, price):
+    """Implements R116. Who is ready is told before a round begins, so it is marked first."""
+    words = header(s)
+    position = positions(s)[position_row]
+    market_id = position["market_id"]
+    market = markets(s)[market_id]
+    edge_ppm = words[H.VOLUNTEER_EDGE_PPM]
+    if edge_ppm != 0:
+        edge = price_beside(market, position["lots"], market["mark_price"], edge_ppm)
+        price = min(price, edge) if position["lots"] > 0 else max(price, edge)
+    for turn in range(3):
+        count = 0
+        for account_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
+            row = leg_after(s, account_row, 0, market_id)
+            while row != 0:
+                if is_ready(s, row, position_row, price):
+                    positions(s)[row]["chosen"] = 1
+                    count += 1
+                row = leg_after(s, account_row, row, market_id)
+        if count == 0:
+            return
+        share = abs(position["lots"])
+        if turn < 2:
+            share = max(1, share // count)
+        for account_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
+            row = leg_after(s, account_row, 0, market_id)
+            while row != 0:
+                if positions(s)[row]["chosen"] != 0:
+                    positions(s)[row]["chosen"] = 0
+                    assign_to(s, position_row, row, share, price)
+                row = leg_after(s, account_row, row, market_id)
+
+
+@kernel
+def assign_to(s, position_row, row, share, price):
+    position = positions(s)[position_row]
+    lots = min(share, min(volunteers(s)[row], abs(position["lots"])))
+    if lots == 0:
+        return
+    volunteers(s)[row] -= lots
+    change = -lots if position["lots"] > 0 else lots
+    trade_off_book(s, position_row, row, change, price, Cause.ASSIGNED.value)
+
+
+@kernel
+def sell_covered(s, position_row):
+    """Implements R117."""
+    position = positions(s)[position_row]
+    market = markets(s)[position["market_id"]]
+    best = market["best_bid_tick"] if position["lots"] > 0 else market["best_ask_tick"]
+    if best == 0:
+        return
+    limit = touch_price(market, position["lots"], header(s)[H.COVERED_BAND_PPM])
+    trade_order(s, position_row, abs(position["lots"]), limit, 0)
+
+
+@part(INT)
+def take_domain(s, account_row, domain_row):
+    """Implements R118; 1 if the vault took it."""
+    words = header(s)
+    if domain_health(s, account_row, domain_row)[0] < 0:
+        return 0
+    if words[H.BACKSTOP_PPM] != 0 and not is_below_backstop(s, account_row, domain_row):
+        return 0
+    cause = Cause.TRANSFER.value
+    row = domain_row if domain_row != 0 else accounts(s)[account_row]["position_head"]
+    while row != 0:
+        position = positions(s)[row]
+        mine = domain_row != 0 or (position["isolated"] == 0 and not is_collateral(s, row))
+        if mine and position["lots"] != 0:
+            mark = markets(s)[position["market_id"]]["mark_price"]
+            hand_over(s, row, abs(position["lots"]), mark, BACKSTOP, cause)
+        row = 0 if domain_row != 0 else position["account_next"]
+    balance = balance_of(s, account_row, domain_row)
+    if balance > 0:
+        move_to(s, EventKind.SEIZED, account_row, domain_row, balance, BACKSTOP)
+    return 1
+
+
+@kernel
+def balance_of(s, account_row, domain_row):
+    if domain_row != 0:
+        return positions(s)[domain_row]["margin_quote"]
+    return accounts(s)[account_row]["wallet_quote"]
+
+
+@part(INT)
+def take(s, account_row, domain_row, position_row, absorber):
+    """One absorber: how the liquidation ends if it took the last lot, 0 if it takes none."""
+    position = positions(s)[position_row]
+    price = bankruptcy(s, account_row, domain_row, position_row)
+    mark = markets(s)[position["market_id"]]["mark_price"]
+    if absorber == Absorber.INSURANCE_FUND:
+        take_over(s, position_row, price)
+        return LiquidationEnd.TAKEN_OVER.value
+    if absorber == Absorber.FUND_PAYMENT:
+        equity = domain_health(s, account_row, domain_row)[0]
+        pay_from_fund(s, account_row, domain_row, -equity)
+        return 0
+    if absorber == Absorber.ADL:
+        deleverage(s, position_row, adl_price(s, position_row, price))
+        return LiquidationEnd.DELEVERAGED.value
+    if absorber == Absorber.VOLUNTEERS:
+        assign(s, position_row, price)
+        return LiquidationEnd.ASSIGNED_OUT.value
+    if absorber == Absorber.COVERED_BOOK:
+        sell_covered(s, position_row)
+        return LiquidationEnd.CLOSED_IN_BOOK.value
+    if absorber == Absorber.VAULT:
+        took = take_domain(s, account_row, domain_row)
+        return LiquidationEnd.BACKSTOPPED.value if took != 0 else 0
+    if absorber == Absorber.POOL:
+        hand_over(s, position_row, abs(position["lots"]), mark, BACKSTOP, Cause.TRANSFER.value)
+        return LiquidationEnd.BACKSTOPPED.value
+    if absorber == Absorber.RETRY:
+        wait(s, account_row, domain_row, header(s)[H.RETRY_NS])
+        return LiquidationEnd.PAUSED.value
+    hand_over(s, position_row, abs(position["lots"]), price, FUND_ROW, Cause.RESIDUAL.value)
+    return LiquidationEnd.RESIDUAL.value
+
+
+@part(INT)
+def absorb(s, account_row, domain_row, position_row, deferred):
+    """Implements R80: walk the waterfall until the position is flat."""
+    words = header(s)
+    end = LiquidationEnd.RESIDUAL.value
+    skipping = deferred != 0
+    for index in range(words[H.WATERFALL_COUNT]):
+        absorber = words[H.WATERFALL_1 + index]
+        if absorber == Absorber.ADL:
+            if deferred == 0 and words[H.ADL_LAST] != 0:
+                put_off(s, account_row, domain_row)
+                return LiquidationEnd.PAUSED.value
+            skipping = False
+        if skipping:
+            continue
+        found = take(s, account_row, domain_row, position_row, absorber)
+        if found != 0:
+            end = found
+        if positions(s)[position_row]["lots"] == 0 or end == LiquidationEnd.PAUSED:
+            return end
+    return end
+
+
+# -- what is left of a flat domain ------------------------------------------------------------
+
+
+@part(NOTHING)
+def settle_balance(s, account_row, domain_row, keep_surplus):
+    """Implements R86."""
+    if domain_health(s, account_row, domain_row)[3] != 0:
+        return
+    balance = balance_of(s, account_row, domain_row)
+    to_fund_wanted = header(s)[H.SURPLUS_RULE] == SurplusRule.TO_FUND and keep_surplus == 0
+    if balance > 0 and to_fund_wanted:
+        to_fund(s, EventKind.SURPLUS, account_row, domain_row, balance)
+    elif balance > 0 and domain_row != 0:
+        move_margin(s, domain_row, -balance)
+    elif balance < 0:
+        missing = -balance - pay_from_fund(s, account_row, domain_row, -balance)
+        if missing > 0:
+            leave(s, account_row, domain_row, missing)
+
+
+@part(NOTHING)
+def leave(s, account_row, domain_row, missing):
+    """Implements R103."""
+    rule = header(s)[H.RESIDUAL]
+    market_id = cases(s)[case_row(s, account_row, domain_row)]["last_market"]
+    if domain_row != 0:
+        market_id = positions(s)[domain_row]["market_id"]
+    if rule == Residual.DEBT or rule == Residual.NEGATIVE_LEFT:
+        owe(s, account_row, domain_row, missing)
+        return
+    if rule == Residual.SOCIALISE_POSITIONS and market_id != 0:
+        if share_loss(s, account_row, domain_row, market_id, missing):
+            return
+    to_fund(s, EventKind.BAD_DEBT, account_row, domain_row, -missing)
+    if market_id != 0:
+        markets(s)[market_id]["loss_quote"] += missing
+
+
+@kernel
+def owe(s, account_row, domain_row, missing):
+    """Part of R103: the wallet is left negative."""
+    words = header(s)
+    if domain_row != 0:
+        move_margin(s, domain_row, missing)
+    case = cases(s)[account_row]
+    if case["debt_ns"] == 0:
+        case["debt_ns"] = max(1, words[H.NOW_NS])
+    emit_domain(s, EventKind.DEBT_LEFT, account_row, 0, 0, missing, 0, 0)
+    if words[H.RESIDUAL] == Residual.NEGATIVE_LEFT:
+        words[H.GATE_UNTIL_NS] = words[H.NOW_NS] + words[H.GATE_NS]
+
+
+@kernel
+def share_loss(s, account_row, domain_row, market_id, missing):
+    """Part of R103: every open user position of the market pays by its lots."""
+    words = header(s)
+    table = positions(s)
+    total = 0
+    row = markets(s)[market_id]["position_head"]
+    while row != 0:
+        if not is_system(table[row]["account_row"]):
+            total += abs(table[row]["lots"])
+        row = table[row]["market_next"]
+    if total == 0:
+        return False
+    collected = 0
+    for payer_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
+        row = 0 if is_system(payer_row) else leg_after(s, payer_row, 0, market_id)
+        while row != 0:
+            if table[row]["lots"] != 0:
+                pays = mul_div_up(missing, abs(table[row]["lots"]), total)
+                collected += pays
+                credit_position(s, row, -pays)
+                account_id = accounts(s)[payer_row]["account_id"]
+                side = table[row]["position_side"]
+                flags = Flag.ISOLATED.value if table[row]["isolated"] != 0 else 0
+                kind = EventKind.LOSS_SHARED
+                emit(s, kind, account_id, 0, 0, 0, 0, pays, 0, market_id, 0, 0, side, flags)
+            row = leg_after(s, payer_row, row, market_id)
+    credit_domain(s, account_row, domain_row, missing)
+    credit_wallet(s, ROUNDING, collected - missing)
+    covered = EventKind.LOSS_COVERED
+    emit_domain(s, covered, account_row, domain_row, 0, missing, collected - missing, 0)
+    return True

@@ -1,0 +1,97 @@
+"""Orders of a liquidation, in the book or off it. Implements parts of R78 and R109."""
+
+from engine.constants import (
+    LIQUIDATION_ORDER_ID_BASE,
+    CancelReason,
+    Cause,
+    PositionSide,
+    SelfTrade,
+    Side,
+    SystemAccount,
+)
+from engine.core.admission import is_fillable
+from engine.core.kernel import INTS_3, NOTHING, kernel, part
+from engine.core.ledger import move_margin
+from engine.core.margin import order_price
+from engine.core.orders import emit_cancelled, match, trade_off_book
+from engine.core.position import get_position
+from engine.core.state import H, accounts, header, markets, positions
+
+NET = PositionSide.NET.value
+FUND_ROW = SystemAccount.INSURANCE_FUND.value
+
+
+@part(INTS_3)
+def trade_order(s, position_row, lots, bound, all_or_nothing):
+    """Sell lots of a position in the book down to a price, whatever the tick; the rest is
+    cancelled. Returns (lots left, 0, notional traded)."""
+    position = positions(s)[position_row]
+    account_row, market_id = position["account_row"], position["market_id"]
+    market = markets(s)[market_id]
+    limit = order_price(market, position["lots"], bound)
+    side = Side.SELL.value if position["lots"] > 0 else Side.BUY.value
+    position_side = position["position_side"]
+    order_id = LIQUIDATION_ORDER_ID_BASE + header(s)[H.LIQUIDATIONS_COUNT]
+    self_trade = SelfTrade.CANCEL_OLDEST.value
+    left, traded_quote = lots, 0
+    possible = True
+    if all_or_nothing != 0:
+        possible = is_fillable(s, account_row, market_id, side, lots, limit, self_trade)
+    if possible:
+        left, _, traded_quote = match(
+            s,
+            account_row,
+            order_id,
+            market_id,
+            side,
+            position_side,
+            lots,
+            limit,
+            0,
+            self_trade,
+            Cause.LIQUIDATION.value,
+            0,
+        )
+    if left > 0:
+        emit_cancelled(
+            s,
+            accounts(s)[account_row]["account_id"],
+            order_id,
+            market_id,
+            side,
+            position_side,
+            limit,
+            left,
+            0,
+            CancelReason.IOC_REMAINDER.value,
+        )
+    return left, 0, traded_quote
+
+
+@kernel
+def hand_over(s, position_row, lots, price, system_row, cause):
+    """Lots of a position go to a system account, off book."""
+    position = positions(s)[position_row]
+    taker_row = get_position(s, system_row, position["market_id"], NET)
+    change = -lots if position["lots"] > 0 else lots
+    trade_off_book(s, position_row, taker_row, change, price, cause)
+
+
+@part(NOTHING)
+def close_lots(s, position_row, lots):
+    """Implements R109: in the book at any price, the fund takes the rest at mark."""
+    position = positions(s)[position_row]
+    market = markets(s)[position["market_id"]]
+    worst = market["price_min"] if position["lots"] > 0 else market["price_max"]
+    left, _, _ = trade_order(s, position_row, lots, worst, 0)
+    if left > 0:
+        mark = market["mark_price"]
+        hand_over(s, position_row, left, mark, FUND_ROW, Cause.TAKEOVER.value)
+
+
+@kernel
+def return_margin(s, position_row):
+    """Isolated margin of a position that is flat goes back to the wallet."""
+    position = positions(s)[position_row]
+    if position["isolated"] != 0 and position["lots"] == 0 and position["margin_quote"] > 0:
+        move_margin(s, position_row, -position["margin_quote"])
