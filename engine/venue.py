@@ -53,6 +53,7 @@ class MarketNumbers(Frozen, kw_only=True):
     sqrt_square: int = 0  # rate in ppb = isqrt(lots * sqrt_square)
     scaling_from: int = 0  # open interest in money; 0 and 0: no scaling
     scaling_to: int = 0
+    funding_cap_ppb: int = c.PPB
 
 
 class StepNumbers(Frozen, kw_only=True):
@@ -113,8 +114,8 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
     """Turn one market into integers, refusing whatever cannot be exact.
 
     >>> profile = load_venue(shipped_venues()[0])
-    >>> market_numbers(profile, profile.markets[0]).tier_deduction[:3]
-    (0, 50000000, 950000000)
+    >>> market_numbers(profile, profile.markets[0]).tier_deduction[0]
+    0
     """
     where = f"{profile.name}: markets.{market.symbol}"
     money_decimals = profile.settlement.decimals
@@ -178,8 +179,14 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
         tier_initial_ppm=tiers[4],
         contract=c.Contract[market.contract.upper()],
         haircut_ppm=market.haircut_ppm,
+        funding_cap_ppb=_funding_cap(profile, market),
         **_curve_numbers(where, market, money_decimals),
     )
+
+
+def _funding_cap(profile: VenueProfile, market: Market) -> int:
+    own = market.funding_cap_ppb
+    return profile.funding.rate_cap_ppb if own is None else own
 
 
 def _unit_quote(where: str, market: Market, money_decimals: int) -> int:
@@ -391,6 +398,8 @@ def _check_waterfall(profile: VenueProfile) -> None:
         place = f"{name}: liquidation.steps[{index}]"
         if step.order == "transfer" and step.limit not in ("mark", "bankruptcy"):
             raise ProfileError(f"{place}.limit: expected mark or bankruptcy for a transfer")
+        if step.limit != "spread" and step.limit_ppm > c.PPM:
+            raise ProfileError(f"{place}.limit_ppm: expected at most {c.PPM} for this limit")
         if bool(step.window_lots) != bool(step.window_ns):
             raise ProfileError(f"{place}: expected both of window_lots and window_ns, or neither")
 
@@ -411,8 +420,8 @@ def shipped_venues() -> list[str]:
 def load_venue(name_or_path: str | Path) -> VenueProfile:
     """Load a shipped profile by name, or any profile by path (a name with .toml).
 
-    >>> load_venue(shipped_venues()[0]).settlement.asset
-    'USDT'
+    >>> [load_venue(name).name for name in shipped_venues()] == shipped_venues()
+    True
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
