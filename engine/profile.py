@@ -1,8 +1,9 @@
 """A venue profile as strict structs: its markets and every named behaviour it can choose.
 
 One struct a group of choices: margin, trigger, liquidation (reduction and order placement), losses
-(takeover, fund, deleveraging, residual). Unknown fields are refused. Amounts are decimal text in the settlement asset, ratios whole ppm,
-times whole nanoseconds. What each choice does is a numbered rule (`docs/rules.md`).
+(takeover, fund, deleveraging, residual). Unknown fields are refused. Amounts are decimal text in
+the settlement asset, ratios whole ppm, times whole nanoseconds. What each choice does is a numbered
+rule (`docs/rules.md`).
 """
 
 import hashlib

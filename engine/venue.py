@@ -155,10 +155,9 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
     if market.order_lots_min > market.order_lots_max:
         raise ProfileError(f"{where}.order_lots_min: expected at most order_lots_max")
     tiers = _tier_columns(where, profile, market)
-    payoff = c.Payoff.INVERSE if market.payoff == "inverse" else c.Payoff.LINEAR
     return MarketNumbers(
         symbol=market.symbol,
-        payoff=payoff,
+        payoff=c.Payoff.INVERSE if market.payoff == "inverse" else c.Payoff.LINEAR,
         tick_price=tick_price,
         price_min=price_min,
         price_max=price_max,
@@ -179,14 +178,8 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
         tier_initial_ppm=tiers[4],
         contract=c.Contract[market.contract.upper()],
         haircut_ppm=market.haircut_ppm,
-        funding_cap_ppb=_funding_cap(profile, market),
-        **_curve_numbers(where, market, money_decimals),
+        **_further_numbers(where, profile, market),
     )
-
-
-def _funding_cap(profile: VenueProfile, market: Market) -> int:
-    own = market.funding_cap_ppb
-    return profile.funding.rate_cap_ppb if own is None else own
 
 
 def _unit_quote(where: str, market: Market, money_decimals: int) -> int:
@@ -203,8 +196,9 @@ def _unit_quote(where: str, market: Market, money_decimals: int) -> int:
     return value
 
 
-def _curve_numbers(where: str, market: Market, money_decimals: int) -> dict[str, int]:
-    """The parts of the requirement curve that are not tiers."""
+def _further_numbers(where: str, profile: VenueProfile, market: Market) -> dict[str, int]:
+    """The parts of the requirement curve that are not tiers, and the funding cap."""
+    money_decimals = profile.settlement.decimals
     if Decimal(market.slope_per_coin) < 0 or Decimal(market.sqrt_per_coin) < 0:
         raise ProfileError(f"{where}: slope_per_coin, sqrt_per_coin: expected 0 or more")
     if Decimal(market.sqrt_per_coin) and market.payoff == "inverse":
@@ -223,7 +217,10 @@ def _curve_numbers(where: str, market: Market, money_decimals: int) -> dict[str,
         "slope_ppb": slope.numerator,
         "slope_unit": slope.denominator,
         "sqrt_square": int(square),
+        "funding_cap_ppb": profile.funding.rate_cap_ppb,
     }
+    if market.funding_cap_ppb is not None:
+        numbers["funding_cap_ppb"] = market.funding_cap_ppb
     if market.scaling is not None:
         low, high = (parse_decimal(text, money_decimals) for text in market.scaling)
         if not 0 <= low < high <= c.MONEY_MAX:
