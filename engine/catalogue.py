@@ -23,6 +23,7 @@ class Field(Frozen, kw_only=True):
     value: Any
     default: bool  # as the schema has it when a profile says nothing
     status: str
+    named: bool  # an evidence entry names this very field, not only what stands above it
 
 
 def percent(ppm: int) -> str:
@@ -295,13 +296,14 @@ def fields(profile: VenueProfile) -> list[Field]:
         if not _is_missing(entry):
             own = not entry.field.startswith("markets.*")
             spoken += [(path, own, entry.status) for path in paths(entry, profile)]
-    found = []
+    found, nobody = [], ("", False, "")
     for path, value, default in _leaves(profile, "", False):
         if covers("evidence", path):
             continue
         speaking = [each for each in spoken if covers(each[0], path)]
-        status = max(speaking, key=lambda each: (len(each[0]), each[1]))[2] if speaking else ""
-        found.append(Field(path=path, value=value, default=default, status=status))
+        closest, _, status = max(speaking, key=lambda each: (len(each[0]), each[1]), default=nobody)
+        named = closest == path
+        found.append(Field(path=path, value=value, default=default, status=status, named=named))
     return found
 
 
@@ -322,12 +324,12 @@ def in_short(profile: VenueProfile) -> list[str]:
 
 
 def in_full(profile: VenueProfile) -> list[str]:
-    """Every field that is set or spoken of, with its evidence, then every entry in words."""
+    """Every field that is set or named, with its evidence, then every entry in words."""
     lines = [*in_short(profile), "", "Fields, and what they rest on:"]
     shown = [
         each
         for each in fields(profile)
-        if each.value is not None and (each.status or not each.default)
+        if each.value is not None and (each.named or not each.default)
     ]
     width = max(len(each.path) for each in shown)
     for each in shown:
