@@ -129,6 +129,31 @@ class Exchange:
         return int(found[0, 1])
 
 
+    def inspect(self, account_id: int) -> list[DomainView]:
+        """How an account stands now; see `views`. KeyError if it is unknown."""
+        table = self.block.table("ACCOUNTS")[1 : self.block.words[H.ACCOUNTS_COUNT] + 1]
+        found = np.flatnonzero(table["account_id"] == account_id)
+        if len(found) == 0:
+            raise KeyError(f"no account {account_id}")
+        numbers = np.zeros(1 << 20, dtype=np.int64)
+        count = run_inspection(self.block.address, int(found[0]) + 1, numbers.ctypes.data)
+        taken = iter(numbers[1 : numbers[0] + 1].tolist())
+        return [self._domain_view(taken) for _ in range(count)]
+
+    def _domain_view(self, numbers: Iterator[int]) -> DomainView:
+        fields = {name: next(numbers) for name in DOMAIN_FIELDS}
+        legs = [self._position_view(numbers) for _ in range(next(numbers))]
+        return DomainView(**fields, positions=legs)
+
+    def _position_view(self, numbers: Iterator[int]) -> PositionView:
+        fields = {name: next(numbers) for name in POSITION_FIELDS}
+        steps = [
+            StepView(step=index, lots=next(numbers), limit_price=next(numbers))
+            for index in range(int(self.block.words[H.STEPS_COUNT]))
+        ]
+        return PositionView(**fields, steps=steps)
+
+
 def command(kind: str, **fields: int) -> np.ndarray:
     """One COMMAND row (an array of length 1) from the name of its kind and its fields.
 
@@ -164,19 +189,31 @@ def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
     order = np.argsort(accounts["account_id"], kind="stable")
     sorted_accounts = accounts[order]
     flags = sorted_accounts["hedge"].astype(np.int64) * int(Flag.HEDGE)
-    account_rows = np.stack(
-        [sorted_accounts["account_id"], sorted_accounts["wallet_quote"], flags], axis=1
+    known = block.table("CASES")
+    cases = known[1 : words[H.ACCOUNTS_COUNT] + 1][order]
+    account_rows = np.column_stack(
+        [
+            sorted_accounts["account_id"],
+            sorted_accounts["wallet_quote"],
+            flags,
+            _columns(cases, "call_ns debt_ns level due_ns"),
+        ]
     )
     positions = block.table("POSITIONS")[1 : words[H.POSITIONS_COUNT] + 1]
     ids = accounts["account_id"][positions["account_row"] - 1]
     order = np.lexsort((positions["position_side"], positions["market_id"], ids))
+    first = block.rows["ACCOUNTS"] + 1
+    cases = known[first : first + len(positions)]
     position_rows = np.column_stack(
         [
             ids,
             _columns(
                 positions,
-                "market_id position_side lots entry_quote margin_quote isolated leverage",
+                "market_id position_side lots entry_quote margin_quote isolated leverage "
+                "session_quote",
             ),
+            block.table("VOLUNTEERS")[1 : len(positions) + 1],
+            _columns(cases, "level due_ns"),
         ]
     )[order]
     book, stops = _order_rows(block, accounts)
@@ -194,6 +231,10 @@ def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
                     words[H.DEPOSITS_QUOTE],
                     words[H.WITHDRAWALS_QUOTE],
                     words[H.LIQUIDATIONS_COUNT],
+                    words[H.GATE_UNTIL_NS],
+                    words[H.FUND_PAID_QUOTE],
+                    words[H.DRAWDOWN_ACTIVE],
+                    block.table("PEAKS")["quote"].max(),
                 ]
             ],
             dtype=np.int64,
@@ -248,4 +289,7 @@ def _market_rows(block) -> np.ndarray:
         "funding_rate_ppb funding_time_ns basis_sum"
     )
     market_ids = np.arange(1, len(markets) + 1, dtype=np.int64)
-    return np.column_stack([market_ids, _columns(markets, names), held])
+    more = "previous_mark_price average_price loss_quote window_lots"
+    return np.column_stack(
+        [market_ids, _columns(markets, names), held, _columns(markets, more)]
+    )

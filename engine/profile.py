@@ -170,6 +170,7 @@ class Losses(Frozen, kw_only=True):
     adl_price: Literal["bankruptcy", "mark", "previous_mark", "mark_unless_fund_low"] = "bankruptcy"
     adl_cancel: Literal["none", "market", "account"] = "market"
     fund_inventory_ppm: Multiple = c.PPM
+    fund_pays: bool = True  # false: the fund never pays into an account
     fund_low: DecimalText = "0"  # the fund below this is low: `mark_unless_fund_low`
     drawdown_ppm: Ppm = 0  # 0: no drawdown rule; else ADL starts when the fund fell this much
     drawdown_stop_ppm: Ppm = 0
@@ -194,7 +195,12 @@ class Losses(Frozen, kw_only=True):
 
 
 class Evidence(Frozen, kw_only=True):
-    """Where a number comes from. `assumed` fields are listed by every report."""
+    """Where a number comes from. `assumed` fields are listed by every report.
+
+    `field` is a path: `losses.adl_score`, `markets.BTC.tiers[0].leverage_max`, `markets.*.tick`;
+    several last names with commas. It speaks for everything below it unless a longer path does.
+    A `source` that begins with `not modelled: ` is a rule of the venue that no choice expresses.
+    """
 
     field: Annotated[str, Meta(min_length=1, max_length=200)]
     source: Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -258,6 +264,7 @@ class Market(Frozen, kw_only=True):
     taker_fee_ppm: Ppm
     price_band_ppm: Ppm = 0  # 0: no band; else orders within mark * (1 -/+ band)
     liquidation_fee_ppm: Ppm
+    funding_cap_ppb: Annotated[int, Meta(ge=0, le=c.PPB)] | None = None  # instead of the venue's
     tiers: Annotated[list[Tier], Meta(max_length=c.TIERS_MAX)] = []
     tier_steps: TierSteps | None = None
     slope_per_coin: DecimalText = "0"

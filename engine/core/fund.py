@@ -40,7 +40,7 @@ def allowance(s):
     """Implements R99."""
     words = header(s)
     balance = accounts(s)[FUND]["wallet_quote"]
-    room = max(0, balance)
+    room = max(0, balance) if words[H.FUND_PAYS] != 0 else 0
     if words[H.FUND_CAP_QUOTE] != 0:
         paid = 0 if is_new_window(s) else words[H.FUND_PAID_QUOTE]
         room = min(room, max(0, words[H.FUND_CAP_QUOTE] - paid))

@@ -83,6 +83,7 @@ class H(IntEnum):
     ADL_PRICE = auto()
     ADL_CANCEL = auto()
     FUND_INVENTORY_PPM = auto()
+    FUND_PAYS = auto()
     FUND_LOW_QUOTE = auto()
     FUND_CAP_QUOTE = auto()
     FUND_CAP_WINDOW_NS = auto()

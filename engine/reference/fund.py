@@ -35,7 +35,7 @@ def allowance(world: World) -> int:
     no more than keeps it above the drawdown limit."""
     fund, losses = world.fund, world.profile.losses
     balance = world.accounts[FUND].wallet_quote
-    room = max(0, balance)
+    room = max(0, balance) if losses.fund_pays else 0
     cap = world.policy.fund_cap_quote
     if cap:
         room = min(room, max(0, cap - (0 if is_new_window(world) else fund.paid_quote)))
