@@ -4,16 +4,27 @@ It holds no rule. `submit` crosses into compiled code once per batch (and again 
 event buffer had to be drained); the tables it returns are copies.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from engine.constants import PPM, Flag, Side
 from engine.core import step
+from engine.core.inspection import inspect as run_inspection
 from engine.core.kernel import link_parts
 from engine.core.state import H
 from engine.core.tables import allocate, events_per_unit_max
 from engine.digest import state_digest
+from engine.profile import VenueProfile
 from engine.rows import COMMAND, EVENT
-from engine.venue import Capacities, DepthCurve, VenueProfile, load_venue
+from engine.venue import Capacities, DepthCurve, load_venue
+from engine.views import (
+    DOMAIN_FIELDS,
+    POSITION_FIELDS,
+    DomainView,
+    PositionView,
+    StepView,
+)
 
 EVENTS_SLACK = 1 << 16  # rows of event room beyond what one unit may need
 
@@ -33,7 +44,7 @@ class Exchange:
     >>> from engine.constants import EventKind
     >>> from engine.venue import shipped_venues
     >>> exchange = Exchange(shipped_venues()[0])
-    >>> events = exchange.submit(command("INDEX", market_id=1, price=736_587))
+    >>> events = exchange.submit(command("MARK", market_id=1, price=736_587))
     >>> [EventKind(kind).name for kind in events["kind"]]
     ['INDEX_SET', 'MARK_SET']
     """
@@ -120,15 +131,6 @@ class Exchange:
             values += [tick * int(market["tick_price"]), lots]
         return tuple(values)
 
-    def balance(self, account_id: int) -> int:
-        """Wallet of an account in the smallest settlement unit; KeyError if it is unknown."""
-        accounts = self.rows()["accounts"]
-        found = accounts[accounts[:, 0] == account_id]
-        if len(found) == 0:
-            raise KeyError(f"no account {account_id}")
-        return int(found[0, 1])
-
-
     def inspect(self, account_id: int) -> list[DomainView]:
         """How an account stands now; see `views`. KeyError if it is unknown."""
         table = self.block.table("ACCOUNTS")[1 : self.block.words[H.ACCOUNTS_COUNT] + 1]
@@ -152,6 +154,14 @@ class Exchange:
             for index in range(int(self.block.words[H.STEPS_COUNT]))
         ]
         return PositionView(**fields, steps=steps)
+
+    def balance(self, account_id: int) -> int:
+        """Wallet of an account in the smallest settlement unit; KeyError if it is unknown."""
+        accounts = self.rows()["accounts"]
+        found = accounts[accounts[:, 0] == account_id]
+        if len(found) == 0:
+            raise KeyError(f"no account {account_id}")
+        return int(found[0, 1])
 
 
 def command(kind: str, **fields: int) -> np.ndarray:
@@ -290,6 +300,4 @@ def _market_rows(block) -> np.ndarray:
     )
     market_ids = np.arange(1, len(markets) + 1, dtype=np.int64)
     more = "previous_mark_price average_price loss_quote window_lots"
-    return np.column_stack(
-        [market_ids, _columns(markets, names), held, _columns(markets, more)]
-    )
+    return np.column_stack([market_ids, _columns(markets, names), held, _columns(markets, more)])

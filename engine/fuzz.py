@@ -28,7 +28,7 @@ from engine.venue import (
 )
 from engine.workload import Fuzzer
 
-BASE_PROFILE = shipped_venues()[0]
+BASE_PROFILE = next(n for n in shipped_venues() if load_venue(n).settlement.asset == "USDT")
 STEPS = (
     ["cancel_orders", "cover_shortage"],
     ["cancel_orders", "close_position"],

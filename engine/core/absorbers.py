@@ -282,9 +282,9 @@ def leave(s, account_row, domain_row, missing):
     if rule == Residual.DEBT or rule == Residual.NEGATIVE_LEFT:
         owe(s, account_row, domain_row, missing)
         return
-    if rule == Residual.SOCIALISE_POSITIONS and market_id != 0:
-        if share_loss(s, account_row, domain_row, market_id, missing):
-            return
+    shared = rule == Residual.SOCIALISE_POSITIONS and market_id != 0
+    if shared and share_loss(s, account_row, domain_row, market_id, missing):
+        return
     to_fund(s, EventKind.BAD_DEBT, account_row, domain_row, -missing)
     if market_id != 0:
         markets(s)[market_id]["loss_quote"] += missing

@@ -3,21 +3,21 @@
 import numpy as np
 
 from engine.core.deleveraging import adl_score
-from engine.core.kernel import entry, kernel, part, NOTHING
+from engine.core.kernel import NOTHING, entry, kernel, part
 from engine.core.ledger import (
     case_row,
     domain_health,
     exit_requirement,
     initial_of,
+    is_collateral,
     leg_initial,
     position_maintenance,
     position_notional,
     trigger_requirement,
-    is_collateral,
     unrealised,
 )
 from engine.core.sizing import bankruptcy, limit_price, step_lots, tier_row_of
-from engine.core.state import H, accounts, cases, header, markets, positions, view_at, INT64
+from engine.core.state import INT64, H, accounts, cases, header, markets, positions, view_at
 
 
 @kernel

@@ -167,9 +167,9 @@ def is_due(s, account_row, domain_row):
     if case["bits"] & WAITS == 0:
         return is_breached(s, account_row, domain_row)
     over = header(s)[H.NOW_NS] >= case["due_ns"]
-    if not over:
-        if case["bits"] & ESCALATED != 0 or not is_below_backstop(s, account_row, domain_row):
-            return False
+    escalated = case["bits"] & ESCALATED != 0
+    if not over and (escalated or not is_below_backstop(s, account_row, domain_row)):
+        return False
     end_wait(s, account_row, domain_row)
     case["bits"] |= RESUMED
     if over:

@@ -1,7 +1,7 @@
 """Formulas only: value, notional, margins, bankruptcy price. Scalars in, scalars out.
 
-`market` is a MARKET record. Implements R20-R23, R30-R34, R60, R70-R72, R96, R97, R100 and R101 of the rulebook. Nothing
-here changes state.
+`market` is a MARKET record. Implements R20-R23, R30-R34, R60, R70-R72, R96, R97, R100 and R101.
+Nothing here changes state.
 """
 
 from engine.constants import PPB, PPM, Contract, Payoff, TierBy
@@ -235,10 +235,10 @@ def shortage_lots(size, notional_quote, gain_ppm, shortage_quote):
     """Implements R72."""
     if gain_ppm <= 0:
         return size
-    if shortage_quote > 0:
-        if mul_div_bounded(shortage_quote, PPM, gain_ppm, notional_quote) >= notional_quote:
-            return size
-    needed_quote = mul_div_up(max(0, shortage_quote), PPM, gain_ppm)
+    shortage_quote = max(0, shortage_quote)
+    if mul_div_bounded(shortage_quote, PPM, gain_ppm, notional_quote) >= notional_quote:
+        return size
+    needed_quote = mul_div_up(shortage_quote, PPM, gain_ppm)
     if needed_quote >= notional_quote:
         return size
     return min(size, mul_div_up(needed_quote, size, notional_quote))

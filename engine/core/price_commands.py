@@ -92,7 +92,7 @@ def take_funding(s, command):
         return Reject.NOT_COLLATERAL.value
     if price != 0 and not price_fits(market, price):
         return Reject.PRICE_OUT_OF_RANGE.value
-    if abs(command["amount"]) > header(s)[H.RATE_CAP_PPB]:
+    if abs(command["amount"]) > market["funding_cap_ppb"]:
         return Reject.RATE_OUT_OF_RANGE.value
     if market["mark_price"] == 0 and price == 0:
         return Reject.NO_MARK_PRICE.value

@@ -57,7 +57,6 @@ class H(IntEnum):
     FUNDING_CONTINUOUS = auto()
     FUNDING_ON_INDEX = auto()
     RATE_PERIOD_NS = auto()
-    RATE_CAP_PPB = auto()
     AT_OR_BELOW = auto()
     WARN_PPM = auto()
     RESTRICT = auto()
@@ -296,6 +295,7 @@ MARKET = np.dtype(
         ("sqrt_square", "<i8"),
         ("scaling_from", "<i8"),
         ("scaling_to", "<i8"),
+        ("funding_cap_ppb", "<i8"),
         ("tick_price", "<i8"),
         ("price_min", "<i8"),
         ("price_max", "<i8"),

@@ -121,6 +121,7 @@ MARKET_CONSTANTS = (
     "sqrt_square",
     "scaling_from",
     "scaling_to",
+    "funding_cap_ppb",
     "tick_price",
     "price_min",
     "price_max",
@@ -271,7 +272,6 @@ def write_switches(words: np.ndarray, profile: VenueProfile) -> None:
     words[H.FUNDING_CONTINUOUS] = funding.accrual == "continuous"
     words[H.FUNDING_ON_INDEX] = funding.price == "index"
     words[H.RATE_PERIOD_NS] = funding.rate_period_ns
-    words[H.RATE_CAP_PPB] = funding.rate_cap_ppb
     write_trigger(words, profile.trigger)
     write_liquidation(words, profile.liquidation)
     write_losses(words, profile.losses)

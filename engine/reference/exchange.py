@@ -321,7 +321,7 @@ def funding(world: World, command: Command) -> Reject | None:
         market.numbers.price_min <= command.price <= market.numbers.price_max
     ):
         return Reject.PRICE_OUT_OF_RANGE
-    if abs(command.amount) > world.profile.funding.rate_cap_ppb:
+    if abs(command.amount) > market.numbers.funding_cap_ppb:
         return Reject.RATE_OUT_OF_RANGE
     if market.mark_price == 0 and command.price == 0:
         return Reject.NO_MARK_PRICE
