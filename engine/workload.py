@@ -34,6 +34,14 @@ WEIGHTS = {
     K.DEPTH_CLEAR: 1,
     K.FUNDING: 3,
     K.SEED_POSITION: 4,
+    K.FORCE_CLOSE: 1,
+    K.CHECK_MARGIN: 2,
+    K.SETTLE: 2,
+    K.DELIVER: 0.4,
+    K.DEPOSIT_ASSET: 3,
+    K.WITHDRAW_ASSET: 2,
+    K.VOLUNTEER: 3,
+    K.CLOCK: 4,
 }
 
 
@@ -344,3 +352,56 @@ class Fuzzer:
             "amount": self.money() // 3 if isolated else 0,
             "flags": 8 if isolated else 0,
         }
+
+    def _force_close(self) -> dict[str, int]:
+        return {
+            "account_id": self.account(),
+            "market_id": self.random.choice((0, self.market() + 1)),
+            "lots": self.random.choice((0, 0, 5, 40)),
+            "amount": self.random.choice((1, 2, 3, 4)),
+        }
+
+    def _check_margin(self) -> dict[str, int]:
+        return {}
+
+    def _settle(self) -> dict[str, int]:
+        index = self.market()
+        market_id = self.random.choice((0, 0, index + 1))
+        price = self.near(index, 5_000) if market_id and self.random.random() < 0.5 else 0
+        return {"market_id": market_id, "price": price}
+
+    def _deliver(self) -> dict[str, int]:
+        index = self.market()
+        return {"market_id": index + 1, "price": self.near(index, 20_000)}
+
+    def _asset_market(self) -> int:
+        found = [i for i, n in enumerate(self.numbers) if n.contract == c.Contract.COLLATERAL]
+        return (self.random.choice(found) if found else self.market()) + 1
+
+    def _deposit_asset(self) -> dict[str, int]:
+        market_id = self._asset_market()
+        return {
+            "account_id": self.account(),
+            "market_id": market_id,
+            "lots": self.lots(market_id - 1),
+        }
+
+    def _withdraw_asset(self) -> dict[str, int]:
+        market_id = self._asset_market()
+        return {
+            "account_id": self.account(),
+            "market_id": market_id,
+            "lots": self.random.choice((1, 10, 100)),
+        }
+
+    def _volunteer(self) -> dict[str, int]:
+        account_id = self.account()
+        return {
+            "account_id": account_id,
+            "market_id": self.market() + 1,
+            "position_side": self._side(account_id),
+            "lots": self.random.choice((0, 3, 50, 10_000)),
+        }
+
+    def _clock(self) -> dict[str, int]:
+        return {}

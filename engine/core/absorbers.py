@@ -104,7 +104,7 @@ def is_ready(s, row, bankrupt_row, price):
     if ready == 0 or positions(s)[row]["account_row"] == bankrupt["account_row"]:
         return False
     lots = min(ready, abs(bankrupt["lots"]))
-    return stays_solvent(s, row, lots if bankrupt["lots"] > 0 else -lots, price)
+    return stays_solvent(s, row, lots if bankrupt["lots"] > 0 else -lots, price) != 0
 
 
 @part(NOTHING)

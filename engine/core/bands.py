@@ -9,7 +9,7 @@ late, and R73, R88 and R94 come out as if every domain were examined after every
 
 from engine.constants import PPB, PPM, Contract, Level, Payoff, TierBy, TierMode
 from engine.core.arithmetic import divide_up, mul_div, mul_div_up
-from engine.core.kernel import NOTHING, inlined, kernel, part
+from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
     case_row,
     domain_health,
@@ -37,17 +37,18 @@ FAR = 2**61  # more than any notional: no level there
 UNITS = 16  # more than the roundings of one leg's requirement come to
 
 
-@kernel
-def price_at_notional(market, size, quote, round_up):
+@part(INT)
+def price_at_notional(s, market_id, size, quote, round_up):
     """Price at which a position of this size has this notional, 0 if beyond the price range."""
+    market = markets(s)[market_id]
     if quote <= 0 or quote >= FAR:
         return 0
     if market["payoff"] == Payoff.LINEAR:
         per_price = size * market["unit_quote"]
-        return divide_up(quote, per_price) if round_up else quote // per_price
+        return divide_up(quote, per_price) if round_up != 0 else quote // per_price
     highest = market["price_max"] + 1
     price, rest = bounded_price(size, market["face_quote"], quote, highest)
-    return price + 1 if round_up and rest > 0 else price
+    return price + 1 if round_up != 0 and rest > 0 else price
 
 
 @inlined
@@ -71,7 +72,7 @@ def nearer(direction, price, other):
     return max(price, other) if direction == DOWN else min(price, other)
 
 
-@kernel
+@part(INT)
 def rate_bound(s, position_row, quote, times_ppm, restrict):
     """Highest rate (ppb of notional) at which a leg's requirement grows up to this notional."""
     words = header(s)
@@ -81,7 +82,7 @@ def rate_bound(s, position_row, quote, times_ppm, restrict):
         return 0
     row = tier_of(s, market, position["lots"], quote, position["entry_quote"])
     tier_ppm = tiers(s)[row]["maintenance_ppm"]
-    extra = extra_ppb(market, position["lots"], quote, tier_ppm)
+    extra = extra_ppb(s, market["market_id"], position["lots"], quote, tier_ppm)
     if words[H.TIER_BY] == TierBy.ENTRY_VALUE:
         rate = 0
     elif words[H.SHARE_OF_INITIAL_PPM] != 0:
@@ -96,7 +97,7 @@ def rate_bound(s, position_row, quote, times_ppm, restrict):
         if words[H.INITIAL_BY_TIERS] != 0:
             row = tier_of(s, market, position["lots"], quote, quote)
             initial_ppm = tiers(s)[row]["initial_ppm"]
-            extra = extra_ppb(market, position["lots"], quote, initial_ppm)
+            extra = extra_ppb(s, market["market_id"], position["lots"], quote, initial_ppm)
             initial = max(initial, initial_ppm * 1_000 + extra)
         rate = max(rate, initial)
     return rate
@@ -125,7 +126,7 @@ def requirement_floor(s, position_row, times_ppm, restrict):
     return least
 
 
-@kernel
+@part(INT)
 def notional_when_lost(s, position_row, slack, times_ppm, restrict, jumps):
     """For a leg whose notional grows as it loses: where its share of the slack may be gone."""
     position = positions(s)[position_row]
@@ -157,7 +158,8 @@ def tier_floor(s, position_row, held):
 def place_leg(s, position_row, slack, gap, times_ppm, restrict):
     """Hang a leg for its shares of slack and gap; a gap of FAR: its domain is below no level."""
     position = positions(s)[position_row]
-    market = markets(s)[position["market_id"]]
+    market_id = position["market_id"]
+    market = markets(s)[market_id]
     against = UP if position["lots"] < 0 else DOWN
     in_favour = DOWN if position["lots"] < 0 else UP
     if position["lots"] == 0 or has_worst_case(s, position_row):
@@ -176,14 +178,16 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
         lost -= 0 if linear else 1
     else:
         lost = held - slack + (0 if linear else 1)
-    first = price_at_notional(market, size, lost, against == DOWN)
+    first = price_at_notional(s, market_id, size, lost, against == DOWN)
     second = 0
     floor = tier_floor(s, position_row, held) if jumps else 0
     if not grows and jumps:
         row = tier_of(s, market, position["lots"], held, held)
-        second = price_at_notional(market, size, tiers(s)[row]["notional_to"], in_favour == DOWN)
+        second = price_at_notional(
+            s, position["market_id"], size, tiers(s)[row]["notional_to"], in_favour == DOWN
+        )
     if not grows and curved:
-        second = nearer(in_favour, second, price_at_notional(market, size, 2 * held, True))
+        second = nearer(in_favour, second, price_at_notional(s, market_id, size, 2 * held, True))
     if gap < FAR:
         left = max(0, gap - UNITS)
         if grows:
@@ -191,11 +195,11 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
             gained = max(held - mul_div(left, PPB, PPB + rate), floor)
         else:
             gained = held + left
-            at_floor = price_at_notional(market, size, floor, against == DOWN)
+            at_floor = price_at_notional(s, market_id, size, floor, against == DOWN)
             first = nearer(against, first, at_floor)
         gained -= 0 if linear or grows else 1
         gained += 1 if grows and not linear else 0
-        at_gain = price_at_notional(market, size, gained, in_favour == DOWN)
+        at_gain = price_at_notional(s, market_id, size, gained, in_favour == DOWN)
         second = nearer(in_favour, second, at_gain)
     if steep and not grows:
         second = market["mark_price"]

@@ -137,14 +137,14 @@ def rank_candidates(s, position_row):
     return count
 
 
-@inlined
+@part(INT)
 def stays_solvent(s, counter_row, change, price):
-    """Implements R85."""
+    """Implements R85; 1 if so."""
     counter = positions(s)[counter_row]
     market = markets(s)[counter["market_id"]]
     gap = value(market, change, market["mark_price"]) - value(market, change, price)
     equity = domain_equity(s, counter["account_row"], domain_of(s, counter_row))
-    return equity + gap >= 0
+    return 1 if equity + gap >= 0 else 0
 
 
 @part(NOTHING)

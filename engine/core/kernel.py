@@ -113,9 +113,11 @@ def _widened(compiled: Dispatcher) -> Dispatcher:
 NOTHING = types.none
 INT = types.int64
 INTS_3 = types.UniTuple(types.int64, 3)
+INTS_4 = types.UniTuple(types.int64, 4)
+INTS_6 = types.UniTuple(types.int64, 6)
 
 PARTS: list[tuple[str, Dispatcher, tuple]] = []
-PART_WORDS = 64  # words of the header kept for addresses
+PART_WORDS = 128  # words of the header kept for addresses
 FIRST_PART_WORD = 256
 
 

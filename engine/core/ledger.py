@@ -17,7 +17,7 @@ from engine.constants import (
 )
 from engine.core.arithmetic import mul_div_up
 from engine.core.events import emit
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import INT, INTS_4, inlined, kernel, part
 from engine.core.margin import (
     initial_margin,
     maintenance_margin,
@@ -200,7 +200,7 @@ def margined_notional(s, position_row):
     return 0 if is_collateral(s, position_row) else position_notional(s, position_row)
 
 
-@kernel
+@part(INT)
 def margin_at(s, position_row, price):
     """Implements R31 for a leg at a price."""
     position = positions(s)[position_row]
@@ -229,13 +229,13 @@ def leg_initial(s, position_row, lots, size):
     return initial_margin(s, market, lots, size, position["leverage"])
 
 
-@kernel
+@part(INTS_4)
 def cross_sums(s, account_row, second):
     """Implements R36, R37 for a wallet: (equity, maintenance margin, notional, open legs)."""
     equity = accounts(s)[account_row]["wallet_quote"]
-    maintenance = 0
-    size = 0
-    legs = 0
+    maintenance = np.int64(0)
+    size = np.int64(0)
+    legs = np.int64(0)
     worst = header(s)[H.WORST_CASE_ORDERS] != 0
     row = accounts(s)[account_row]["position_head"]
     table = positions(s)
@@ -254,13 +254,13 @@ def cross_sums(s, account_row, second):
     return equity, maintenance, size, legs
 
 
-@kernel
+@inlined
 def cross_health(s, account_row):
     """(equity, maintenance margin, notional, open legs) of a wallet, at mark."""
     return cross_sums(s, account_row, 0)
 
 
-@kernel
+@part(INTS_4)
 def health_at(s, account_row, position_row, second):
     """(equity, maintenance margin, notional, open legs) of a domain at its mark, or at the
     second price."""
@@ -271,19 +271,19 @@ def health_at(s, account_row, position_row, second):
     price = price_of(s, market, second)
     margin = margin_at(s, position_row, price)
     if position["lots"] == 0:
-        return position["margin_quote"], margin, 0, 0
+        return np.int64(position["margin_quote"]), margin, np.int64(0), np.int64(0)
     value_quote = value(market, position["lots"], price)
     equity = position["margin_quote"] + value_quote - position["entry_quote"]
-    return equity, margin, abs(value_quote), 1
+    return equity, margin, abs(value_quote), np.int64(1)
 
 
-@kernel
+@inlined
 def domain_health(s, account_row, position_row):
     """(equity, maintenance margin, notional, open legs) of a domain."""
     return health_at(s, account_row, position_row, 0)
 
 
-@kernel
+@part(INT)
 def initial_of(s, account_row, position_row):
     """Implements R94: initial margin of a domain at its present size."""
     if position_row != 0:
@@ -305,7 +305,7 @@ def trigger_requirement(s, maintenance):
     return maintenance + 1 if maintenance > 0 and header(s)[H.AT_OR_BELOW] != 0 else maintenance
 
 
-@kernel
+@part(INT)
 def exit_requirement(s, account_row, position_row):
     """Implements R95."""
     words = header(s)
@@ -333,16 +333,16 @@ def breached_with(s, equity, maintenance, legs):
     return equity < trigger_requirement(s, maintenance)
 
 
-@kernel
+@part(INT)
 def is_breached(s, account_row, position_row):
-    """Implements R73."""
+    """Implements R73; 1 if so."""
     equity, maintenance, _, legs = health_at(s, account_row, position_row, 0)
     if not breached_with(s, equity, maintenance, legs):
-        return False
+        return 0
     if legs == 0 or header(s)[H.SECOND_PRICE] == 0:
-        return True
+        return 1
     equity, maintenance, _, legs = health_at(s, account_row, position_row, 1)
-    return breached_with(s, equity, maintenance, legs)
+    return 1 if breached_with(s, equity, maintenance, legs) else 0
 
 
 @inlined
@@ -368,7 +368,7 @@ def position_requirement(s, market, position, buy_lots, sell_lots):
     return initial_margin(s, market, lots, size, position["leverage"])
 
 
-@kernel
+@part(INT)
 def requirement(s, account_row):
     """Implements R38."""
     total = 0
@@ -384,7 +384,7 @@ def requirement(s, account_row):
     return total
 
 
-@kernel
+@part(INT)
 def spendable(s, account_row):
     """Implements R46."""
     wallet = accounts(s)[account_row]["wallet_quote"]

@@ -15,7 +15,7 @@ from engine.constants import (
 from engine.core.arithmetic import mul_div_bounded, mul_div_up
 from engine.core.bands import place_bands
 from engine.core.events import emit
-from engine.core.kernel import NOTHING, inlined, kernel, part
+from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
     DOMAIN_BITS,
     FUND,
@@ -150,14 +150,14 @@ def put_off(s, account_row, domain_row):
     set_queued(s, account_row, domain_row, 1)
 
 
-@kernel
+@part(INT)
 def is_below_backstop(s, account_row, domain_row):
-    """Implements R95."""
+    """Implements R95; 1 if so."""
     share_ppm = header(s)[H.BACKSTOP_PPM]
     equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
     if share_ppm == 0 or legs == 0:
-        return False
-    return equity < mul_div_up(maintenance, share_ppm, PPM)
+        return 0
+    return 1 if equity < mul_div_up(maintenance, share_ppm, PPM) else 0
 
 
 @kernel

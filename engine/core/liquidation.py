@@ -77,7 +77,7 @@ def weight_of(s, position_row, select):
     return position_notional(s, position_row)
 
 
-@kernel
+@part(INT)
 def next_position(s, account_row, domain_row):
     """Implements R77: 0 when the domain is flat."""
     if domain_row != 0:
@@ -95,13 +95,13 @@ def next_position(s, account_row, domain_row):
     return best
 
 
-@kernel
+@part(INT)
 def is_restored(s, account_row, domain_row):
-    """Implements R95: the exit level is reached; a flat domain has nothing left to exit from."""
+    """Implements R95: 1 if the exit level is reached; a flat domain has nothing to exit from."""
     equity, _, _, legs = domain_health(s, account_row, domain_row)
     if legs == 0:
-        return not is_breached(s, account_row, domain_row)
-    return equity >= exit_requirement(s, account_row, domain_row)
+        return 1 - is_breached(s, account_row, domain_row)
+    return 1 if equity >= exit_requirement(s, account_row, domain_row) else 0
 
 
 @kernel
@@ -111,7 +111,7 @@ def is_open(s, account_row, domain_row):
 
 @kernel
 def restored_open(s, account_row, domain_row):
-    return is_open(s, account_row, domain_row) and is_restored(s, account_row, domain_row)
+    return is_open(s, account_row, domain_row) and is_restored(s, account_row, domain_row) != 0
 
 
 @kernel
@@ -170,14 +170,14 @@ def sell_collateral(s, account_row, whole):
         row = following
 
 
-@kernel
+@part(INT)
 def skips_orders(s, account_row, domain_row):
-    """Implements R107."""
+    """Implements R107; 1 if so."""
     words = header(s)
     if is_below_backstop(s, account_row, domain_row):
-        return True
+        return 1
     if words[H.LOWEST_TIER_CLOSES_ALL] == 0:
-        return False
+        return 0
     need = 0
     row = domain_row if domain_row != 0 else accounts(s)[account_row]["position_head"]
     while row != 0:
@@ -189,7 +189,7 @@ def skips_orders(s, account_row, domain_row):
                 rate_ppm += market["taker_fee_ppm"]
             need += fee(margined_notional(s, row), rate_ppm)
         row = 0 if domain_row != 0 else position["account_next"]
-    return domain_health(s, account_row, domain_row)[0] < need
+    return 1 if domain_health(s, account_row, domain_row)[0] < need else 0
 
 
 @part(INT)
@@ -243,21 +243,21 @@ def place_steps(s, account_row, domain_row, position_row):
     return GO_ON
 
 
-@kernel
+@part(INT)
 def before_orders(s, account_row, domain_row):
-    """Implements R76: what comes before any order; whether the domain is restored by it."""
+    """Implements R76: what comes before any order; 1 if the domain is restored by it."""
     words = header(s)
     cancel_orders(s, account_row, domain_row)
     if restored_open(s, account_row, domain_row):
-        return True
+        return 1
     if words[H.NET_HEDGED] != 0 and domain_row == 0:
         net_hedged(s, account_row)
         if restored_open(s, account_row, domain_row):
-            return True
+            return 1
     if words[H.COLLATERAL_FIRST] != 0 and domain_row == 0:
         sell_collateral(s, account_row, 1)
-        return restored_open(s, account_row, domain_row)
-    return False
+        return 1 if restored_open(s, account_row, domain_row) else 0
+    return 0
 
 
 @part(INT)
@@ -310,7 +310,7 @@ def is_still_due(s, account_row, domain_row, resumed):
     if resumed and is_open(s, account_row, domain_row):
         equity = domain_health(s, account_row, domain_row)[0]
         return equity < exit_requirement(s, account_row, domain_row)
-    return is_breached(s, account_row, domain_row)
+    return is_breached(s, account_row, domain_row) != 0
 
 
 @part(NOTHING)

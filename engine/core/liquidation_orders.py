@@ -1,5 +1,7 @@
 """Orders of a liquidation, in the book or off it. Implements parts of R78 and R109."""
 
+import numpy as np
+
 from engine.constants import (
     LIQUIDATION_ORDER_ID_BASE,
     CancelReason,
@@ -65,7 +67,7 @@ def trade_order(s, position_row, lots, bound, all_or_nothing):
             0,
             CancelReason.IOC_REMAINDER.value,
         )
-    return left, 0, traded_quote
+    return left, np.int64(0), traded_quote
 
 
 @kernel

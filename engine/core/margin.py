@@ -15,8 +15,8 @@ from engine.core.arithmetic import (
     mul_div_up,
     square_root,
 )
-from engine.core.kernel import inlined, kernel
-from engine.core.state import H, header, tiers
+from engine.core.kernel import INT, inlined, kernel, part
+from engine.core.state import H, header, markets, tiers
 
 
 @inlined
@@ -59,9 +59,10 @@ def tier_of(s, market, lots, size, entry_quote):
     return tier_row(s, market, measure)
 
 
-@kernel
-def extra_ppb(market, lots, size, rate_ppm):
+@part(INT)
+def extra_ppb(s, market_id, lots, size, rate_ppm):
     """Implements R96."""
+    market = markets(s)[market_id]
     extra = 0
     if market["slope_ppb"] != 0:
         measure = abs(lots) if market["payoff"] == Payoff.LINEAR else size
@@ -79,13 +80,14 @@ def maintenance_margin(s, market, lots, size, entry_quote, leverage):
     if market["plain"] != 0:
         tier = tiers(s)[tier_row(s, market, size)]
         return mul_div_up(size, tier["maintenance_ppm"], PPM) - tier["deduction_quote"]
-    return curved_margin(s, market, lots, size, entry_quote, leverage)
+    return curved_margin(s, market["market_id"], lots, size, entry_quote, leverage)
 
 
-@kernel
-def curved_margin(s, market, lots, size, entry_quote, leverage):
+@part(INT)
+def curved_margin(s, market_id, lots, size, entry_quote, leverage):
     """Implements R31 with every choice of a profile."""
     words = header(s)
+    market = markets(s)[market_id]
     if market["contract"] == Contract.COLLATERAL or lots == 0:
         return 0
     base = abs(entry_quote) if words[H.TIER_BY] == TierBy.ENTRY_VALUE else size
@@ -96,24 +98,31 @@ def curved_margin(s, market, lots, size, entry_quote, leverage):
         tier = tiers(s)[tier_of(s, market, lots, size, entry_quote)]
         rate_ppm = tier["maintenance_ppm"]
         margin = mul_div_up(base, rate_ppm, PPM) - tier["deduction_quote"]
-        margin += mul_div_up(base, extra_ppb(market, lots, size, rate_ppm), PPB)
+        margin += mul_div_up(base, extra_ppb(s, market["market_id"], lots, size, rate_ppm), PPB)
     if words[H.CLOSE_FEE] != 0:
         margin += mul_div_up(size, market["taker_fee_ppm"], PPM)
     return margin
 
 
-@kernel
+@inlined
 def initial_margin(s, market, lots, size, leverage):
     """Implements R32."""
-    words = header(s)
     if market["contract"] == Contract.COLLATERAL or lots == 0:
         return 0
+    if header(s)[H.INITIAL_BY_TIERS] == 0 and market["scaling_to"] == 0:
+        return divide_up(size, leverage)
+    return curved_initial(s, market["market_id"], lots, size, leverage)
+
+
+@part(INT)
+def curved_initial(s, market_id, lots, size, leverage):
+    """Implements R32 with every choice of a profile."""
+    words = header(s)
+    market = markets(s)[market_id]
     margin = divide_up(size, leverage)
-    if words[H.INITIAL_BY_TIERS] == 0 and market["scaling_to"] == 0:
-        return margin
     rate_ppm = tiers(s)[tier_of(s, market, lots, size, size)]["initial_ppm"]
     if words[H.INITIAL_BY_TIERS] != 0:
-        extra = extra_ppb(market, lots, size, rate_ppm)
+        extra = extra_ppb(s, market["market_id"], lots, size, rate_ppm)
         margin = max(margin, mul_div_up(size, rate_ppm, PPM) + mul_div_up(size, extra, PPB))
     if market["scaling_to"] != 0:
         interest = 0

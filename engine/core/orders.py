@@ -154,7 +154,7 @@ def unlink_account(s, row):
         header(s)[H.CURVE_ORDERS_COUNT] -= 1
 
 
-@kernel
+@part(NOTHING)
 def forget(s, row):
     """Take an order out of every table it is in and free its row."""
     order = orders(s)[row]
@@ -197,7 +197,7 @@ def reducible_lots(s, position_row, side):
     return lots if lots > 0 else 0
 
 
-@kernel
+@part(NOTHING)
 def trim_reduce_only(s, position_row):
     """Implements R28: reduce-only orders never exceed the position; the newest go first."""
     position = positions(s)[position_row]
@@ -222,7 +222,10 @@ def after_fill(s, position_row, price, fill, liquidating):
     """Implements R26 and R28, for one side of a fill."""
     position = positions(s)[position_row]
     if position["isolated"] != 0 and not liquidating:
-        move_margin_after_fill(s, position_row, price, fill)
+        lots_before, lots_after, margin_before, opened, realised, fee = fill
+        move_margin_after_fill(
+            s, position_row, price, lots_before, lots_after, margin_before, opened, realised, fee
+        )
     if position["reduce_lots"] != 0:
         trim_reduce_only(s, position_row)
 

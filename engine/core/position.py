@@ -2,10 +2,12 @@
 and entry_quote.
 """
 
+import numpy as np
+
 from engine.constants import EventKind, Flag, Side, SystemAccount
 from engine.core.arithmetic import mul_div, mul_div_up
 from engine.core.events import emit
-from engine.core.kernel import kernel
+from engine.core.kernel import INT, INTS_6, NOTHING, kernel, part
 from engine.core.ledger import (
     BALANCE_MAX,
     credit_position,
@@ -31,7 +33,7 @@ def find_position(s, account_row, market_id, position_side):
     return 0
 
 
-@kernel
+@part(INT)
 def make_position(s, account_row, market_id, position_side):
     """Implements R24: a new leg, in the account's list by market and leg. Room was checked."""
     words = header(s)
@@ -100,14 +102,14 @@ def change_position(s, position_row, lots, price):
     return realised, abs(lots) - abs(before)
 
 
-@kernel
+@part(INTS_6)
 def fill_side(s, position_row, order_id, other_row, lots, price, cause, fee_ppm, flags):
     """Implements R25: one side of a fill. Returns what `after_fill` needs of it: (lots before,
     lots after, margin before, lots opened, realised PnL, fee)."""
     position = positions(s)[position_row]
     account_row = position["account_row"]
-    lots_before = position["lots"]
-    margin_before = position["margin_quote"]
+    lots_before = np.int64(position["lots"])
+    margin_before = np.int64(position["margin_quote"])
     realised, opened = change_position(s, position_row, lots, price)
     fee = 0
     if fee_ppm != 0 and not is_system(account_row):
@@ -135,13 +137,15 @@ def fill_side(s, position_row, order_id, other_row, lots, price, cause, fee_ppm,
         position["position_side"],
         flags,
     )
-    return lots_before, position["lots"], margin_before, opened, realised, fee
+    after = np.int64(position["lots"])
+    return lots_before, after, margin_before, np.int64(opened), np.int64(realised), np.int64(fee)
 
 
-@kernel
-def move_margin_after_fill(s, position_row, price, fill):
+@part(NOTHING)
+def move_margin_after_fill(
+    s, position_row, price, lots_before, lots_after, margin_before, opened, realised, fee
+):
     """Implements R26: closing returns margin to the wallet, opening takes it from there."""
-    lots_before, lots_after, margin_before, opened, realised, fee = fill
     position = positions(s)[position_row]
     closed = abs(lots_after - lots_before) - opened
     released = 0

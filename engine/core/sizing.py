@@ -24,7 +24,7 @@ from engine.core.margin import (
 from engine.core.state import HAD_ONCE, H, cases, header, markets, positions, steps, tiers
 
 
-@kernel
+@part(INT)
 def tier_row_of(s, position_row):
     position = positions(s)[position_row]
     market = markets(s)[position["market_id"]]
@@ -78,7 +78,7 @@ def use_window(s, market, step, lots):
     market["window_lots"] += lots
 
 
-@kernel
+@part(INT)
 def wanted_lots(s, account_row, domain_row, position_row, step_index):
     """Part of R111: by the step's own rule, before bounds."""
     step = steps(s)[step_index]
@@ -101,7 +101,7 @@ def wanted_lots(s, account_row, domain_row, position_row, step_index):
     return held
 
 
-@kernel
+@part(INT)
 def covered_ppm(s, position_row, step_index):
     """Implements R72: the rate that closing at the step's price frees."""
     words = header(s)
@@ -185,7 +185,7 @@ def touch_price(market, lots, distance_ppm):
     return price_beside(market, lots, best, distance_ppm)
 
 
-@kernel
+@part(INT)
 def spread_price(s, account_row, domain_row, position_row, spread_ppm, lots):
     """Implements R114."""
     position = positions(s)[position_row]
@@ -206,7 +206,7 @@ def spread_price(s, account_row, domain_row, position_row, spread_ppm, lots):
 # -- fees -------------------------------------------------------------------------------------
 
 
-@kernel
+@part(INT)
 def fee_rate(s, account_row, domain_row, position_row, step_index):
     """Implements R115."""
     market = markets(s)[positions(s)[position_row]["market_id"]]

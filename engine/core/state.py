@@ -287,6 +287,7 @@ MARKET = np.dtype(
         ("position_head", "<i8"),  # newest leg made in the market
         ("stale", "<i8"),  # 1: in the list of markets whose mark is to be made anew
         ("payoff", "<i8"),
+        ("market_id", "<i8"),
         ("contract", "<i8"),
         ("haircut_ppm", "<i8"),
         ("plain", "<i8"),  # 1: its maintenance follows from notional and tiers alone

@@ -362,6 +362,7 @@ def write_market(
     market = block.table("MARKETS")[market_id]
     for name in MARKET_CONSTANTS:
         market[name] = getattr(numbers, name)
+    market["market_id"] = market_id
     market["plain"] = plain
     market["tiers_count"] = len(numbers.tier_to)
     market["tier_row"] = cursor["TIERS"]

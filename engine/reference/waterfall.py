@@ -154,6 +154,8 @@ def cancel_orders(world: World, domain: Domain) -> None:
 def net_hedged(world: World, domain: Domain) -> None:
     """R108. Long and short leg of a cross account in one market close each other at mark."""
     account = world.accounts[domain[0]]
+    if domain[1]:
+        return
     for long in world.domain_positions(domain):
         short = world.find_position(account, long.market_id, PositionSide.SHORT)
         if long.position_side != PositionSide.LONG or short is None or short.isolated:
