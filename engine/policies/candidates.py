@@ -87,7 +87,6 @@ class Options(NamedTuple):
     seed: int = 0  # of the lottery
     tries_max: int = 1_000_000_000  # places the lottery looks at
     theta_ppm: int = PPM  # severity: part of the need that is shared out
-    decay_ppm: int = 8_000_000  # how fast a participation falls with the haircut paid
     withdrawal_ppm: int = PPM  # part of every equity that is withdrawn
     matured_ppm: int = PPM  # part of every profit that is past its warm-up
 
@@ -113,16 +112,24 @@ def checked(candidates: Candidates) -> Candidates:
     for name in ("mark", "entry", "gap", "maintenance"):
         if (getattr(arrays, name) < 0).any():
             raise ValueError(f"candidates: {name} below zero")
-    sizes = np.abs(arrays.lots.astype(object))
-    totals = {
-        "notional": (sizes * arrays.mark).sum(),
-        "entry value": (sizes * arrays.entry).sum(),
-        "gap": (sizes * arrays.gap).sum(),
-        "equity": np.abs(arrays.equity.astype(object)).sum(),
-        "pnl": np.abs(arrays.pnl.astype(object)).sum(),
-        "lots": sizes.sum(),
-    }
-    for name, total in totals.items():
-        if total >= NUMBER_MAX:
+    sizes = np.abs(arrays.lots)
+    for name, size, unit in (
+        ("notional", sizes, arrays.mark),
+        ("entry value", sizes, arrays.entry),
+        ("gap", sizes, arrays.gap),
+        ("equity", np.abs(arrays.equity), np.ones_like(sizes)),
+        ("pnl", np.abs(arrays.pnl), np.ones_like(sizes)),
+        ("lots", sizes, np.ones_like(sizes)),
+    ):
+        if _passes(size, unit):
             raise ValueError(f"candidates: the sum of their {name} passes 2**61")
     return arrays
+
+
+def _passes(size: np.ndarray, unit: np.ndarray) -> bool:
+    """Whether the sum of size * unit reaches NUMBER_MAX; exact only where a bound does not tell."""
+    if len(size) and int(size.min()) < 0:
+        return True  # the absolute value of -2**63
+    if len(size) == 0 or int(size.max()) * int(unit.max()) * len(size) < NUMBER_MAX:
+        return False
+    return int((size.astype(object) * unit).sum()) >= NUMBER_MAX

@@ -2,7 +2,7 @@
 
 A docstring's first sentence is the rule, `Source:` its origin (keys are spelled out in
 docs/policies.md), `Rounding:` how whole units are made. Every function returns an amount for each
-position, in money (wealth space) or lots (contract space); `Case` gives it what both have in common.
+position, in money (wealth space) or lots (contract space); `Case` has what both have in common.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from engine.policies.scores import Score
 
 LEVERAGE_MAX = 2**40  # ppm; where no equity is left, and beyond
 RISK_MAX = 2**60
-MASK = 2**64 - 1
+PRIME = 2**61 - 1
+FACTOR = 1_181_783_497_276_652_981
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,12 @@ def lottery(case: Case) -> list[int]:
 
 
 def mixed(seed: int) -> int:
-    """A well-spread non-negative number from a seed (the splitmix64 finaliser, 63 bits)."""
-    z = (seed + 0x9E3779B97F4A7C15) & MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-    return (z ^ (z >> 31)) >> 1
+    """A number below 2**61 - 1 that looks random, from a seed: three multiplications modulo that
+    prime with shifts between them."""
+    z = seed % PRIME
+    for _ in range(3):
+        z = (z ^ (z >> 29)) % PRIME * FACTOR % PRIME + 1
+    return z
 
 
 def wealth_pro_rata(case: Case) -> list[int]:
@@ -164,7 +166,8 @@ def wealth_pro_rata(case: Case) -> list[int]:
 def capped_pro_rata(case: Case) -> list[int]:
     """4.8 The same part of every profit up to each winner's cap; the others fill up (water level).
 
-    Source: [C25] capped pro-rata. Rounding: largest remainder. Options: haircut_max_ppm, equity_min.
+    Source: [C25] capped pro-rata. Rounding: largest remainder.
+    Options: haircut_max_ppm, equity_min.
     """
     return sharing.share(case.need, case.endowments(), case.caps(case.covered), case.ids)
 
@@ -233,7 +236,9 @@ def wealth_to_lots(case: Case) -> list[int]:
     The need is money in both spaces, and so is the excess, below one lot. Source: [OSS].
     Rounding: down, then one lot by descending residual / gap.
     """
-    limits = [min(w, p.size * p.gap) for w, p in zip(case.endowments(), case.positions, strict=True)]
+    limits = [
+        min(w, p.size * p.gap) for w, p in zip(case.endowments(), case.positions, strict=True)
+    ]
     targets = sharing.share(case.need, case.endowments(), limits, case.ids)
     gaps = [p.gap for p in case.positions]
     lots = sharing.to_lots(targets, gaps, [case.opened(p) for p in case.positions], case.ids)

@@ -1,15 +1,15 @@
 """Every policy compiled: one kernel that fills an array of amounts, told which policy by a number.
 
-It follows the exact policies of `closing` and `loss_sharing`, where rules, sources and roundings are
-stated; `numbers` are theirs. One candidate or a million, the result is the same on every machine.
+It follows the exact policies of `closing` and `loss_sharing`, where rules, sources and roundings
+are stated; the numbers are theirs. The result is the same on every machine.
 """
 
 import numpy as np
 
-from engine.core.arithmetic import divide_up, mul_div, mul_div_bounded, mul_div_up
+from engine.core.arithmetic import divide_product, divide_up, mul_div, mul_div_bounded, mul_div_up
 from engine.core.kernel import inlined, kernel
 from engine.policies.candidates import PPM, Space, Weight
-from engine.policies.closing import LEVERAGE_MAX, RISK_MAX
+from engine.policies.closing import FACTOR, LEVERAGE_MAX, PRIME, RISK_MAX
 from engine.policies.kernels import (
     entry,
     product_weights,
@@ -133,11 +133,11 @@ def queue(number, need, space, c, o, money, caps, out):
 
 @inlined
 def mixed(seed):
-    """A well-spread non-negative number from a seed (the splitmix64 finaliser, 63 bits)."""
-    z = np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(1))
+    """A number that looks random, from a seed: three multiplications modulo a prime."""
+    z = seed % PRIME
+    for _ in range(3):
+        z = divide_product((z ^ (z >> 29)) % PRIME, FACTOR, PRIME)[1] + 1
+    return z
 
 
 @kernel
