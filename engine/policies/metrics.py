@@ -157,7 +157,8 @@ def rank_inversions(before: np.ndarray, after: np.ndarray) -> int:
 def split_account(candidates: Candidates, place: int, parts: int) -> Candidates:
     """The candidates with one position cut into `parts` equal ones under new identifiers.
 
-    Whole units: the first parts get the odd ones. The last `parts` places are the new positions.
+    Whole units: the first parts get the odd ones, and with fewer lots than parts some hold none.
+    The last `parts` places are the new positions.
     """
     kept = np.arange(len(candidates.id)) != place
     columns = []
@@ -169,8 +170,9 @@ def split_account(candidates: Candidates, place: int, parts: int) -> Candidates:
         elif name in ("mark", "entry", "gap"):
             pieces = [value] * parts
         else:
-            share, odd = divmod(value, parts)
-            pieces = [share + (piece < odd) for piece in range(parts)]
+            share, odd = divmod(abs(value), parts)
+            sign = 1 if value >= 0 else -1
+            pieces = [sign * (share + (piece < odd)) for piece in range(parts)]
         columns.append(np.append(column[kept], np.array(pieces, np.int64)))
     return Candidates(*columns)
 
