@@ -20,7 +20,7 @@ from engine.policies import sharing
 from engine.policies.candidates import Candidates, Options, Space, checked
 from engine.policies.registry import POLICIES, allocate, allocate_exactly
 
-MANY = settings(max_examples=1500, deadline=None)
+MANY = settings(max_examples=500, deadline=None)
 
 
 @MANY
@@ -56,6 +56,27 @@ def test_sums_caps_and_sides(name, candidates, need, space, options):
     if name not in SHARES_ONLY | {"any_side_queue"}:
         same_side = candidates.lots * options.side >= 0
         assert (got.amounts[same_side] == 0).all(), "a position of the bankrupt's own side"
+
+
+@MANY
+@given(positions(), NEEDS, SPACES, OPTIONS)
+def test_the_excess_is_bounded(candidates, need, space, options):
+    """A whole position, a lot, or a unit for each, by the rule that cannot stop at the need."""
+    n, lots = len(candidates.id), int(np.abs(candidates.lots).sum())
+    largest = max([0, *np.maximum(candidates.pnl, 0), *np.abs(candidates.lots)])
+    bounds = {
+        "queue_full": largest,
+        "any_side_queue": largest,
+        "wealth_to_lots": max([0, *candidates.gap]) if space == Space.WEALTH else None,
+        "size_levy": lots,
+        "side_scaling": n,
+        "profit_scaling": n,
+        "gains_haircut": n,
+        "withdrawal_levy": n,
+    }
+    for name, bound in bounds.items():
+        excess = allocate(name, candidates, need, space, options).excess
+        assert bound is None or excess < max(1, bound)
 
 
 MEETS_THE_NEED = {

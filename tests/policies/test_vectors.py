@@ -5,11 +5,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from cases import winners
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.policies import sharing
-from engine.policies.candidates import PPM, Candidates, Options, Space, Weight
+from engine.policies.candidates import PPM, Candidates, Options, Position, Space, Weight
 from engine.policies.registry import SCORES, allocate, allocate_exactly
-from engine.policies.scores import Score
+from engine.policies.scores import EXACT, SCORE_MAX, UNIT, Score
 
 MICRO = 1_000_000  # money units of these examples per unit of the source
 
@@ -253,6 +255,45 @@ def test_equal_scores_go_by_notional_then_id(score):
 def test_scores_rank(score, ahead, behind):
     assert scores_of(score, **ahead) == SECOND
     assert scores_of(score, **behind) == FIRST
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(SCORES.values())),
+    *[st.integers(1, 2**bits) for bits in (20, 30, 30, 50, 50, 30)],
+    st.sampled_from([1, -1]),
+)
+def test_quantised_scores_are_close_to_the_fraction(
+    kind, size, mark, entry, pnl, equity, last, sign
+):
+    """Each factor is off by less than 1e-12, so the score by less than their sum and one more."""
+    p = Position(1, sign * size, mark, entry, pnl, equity, 0, 0)
+    leverage, notional = Fraction(size * mark, equity), size * mark
+    gone = notional - sign * equity
+    factors = {
+        Score.GAIN_LEVERAGE: (Fraction(mark, entry) ** sign, leverage),
+        Score.PROFIT_PCT_LEVERAGE: (Fraction(pnl, size * entry), leverage),
+        Score.LEVERAGE_OVER_BANKRUPTCY: (
+            Fraction(last * size, gone) if gone > 0 else None,
+            leverage,
+        ),
+        Score.LEVERAGE_OVER_MARK: (Fraction(last, mark), leverage),
+        Score.PROFIT_OVER_EQUITY: (Fraction(pnl, equity), 1),
+    }
+    whole = {
+        Score.SIZE: size,
+        Score.PROFIT: pnl,
+        Score.ENDOWMENT: pnl,
+        Score.PROFIT_TIMES_LEVERAGE: int(pnl * leverage),
+    }
+    got = EXACT[kind](p, last)
+    if kind in whole:
+        assert got == min(whole[kind], SCORE_MAX)
+        return
+    first, second = factors[kind]
+    if first is None or max(first, second, first * second) * UNIT >= SCORE_MAX:
+        return
+    assert 0 <= first * second * UNIT - got <= first + second + 1
 
 
 def test_a_winner_without_equity_goes_first():
