@@ -223,11 +223,11 @@ def risk_pro_rata(case: Case) -> list[int]:
 def contract_pro_rata(case: Case) -> list[int]:
     """4.11 Every winner closes the same part of his lots.
 
-    Source: [OSS], with its three faults mended: real lots, passes until the need is met, ties by
-    id. Rounding: largest remainder, in passes of one lot.
+    Source: [OSS], with its faults mended: real lots instead of whole coins, so that one pass of
+    largest remainders meets the need, and ties by id. Rounding: largest remainder.
     """
     caps = [case.at_risk(p) for p in case.positions]
-    return sharing.share_in_passes(case.need, caps, caps, case.ids)
+    return sharing.share(case.need, caps, caps, case.ids)
 
 
 def wealth_to_lots(case: Case) -> list[int]:

@@ -14,7 +14,6 @@ from engine.policies.kernels import (
     entry,
     product_weights,
     share,
-    share_in_passes,
     share_least_maximum,
     sort_places,
     to_lots,
@@ -319,7 +318,7 @@ def allocate_into(number, need, space, c, o, out):
         pro_rata(number, need, space, c, o, money, caps, weights, out)
     elif number == 11:
         fill_at_risk(c, o, space, caps)
-        share_in_passes(need, caps, caps, c.id, out)
+        share(need, caps, caps, c.id, out)
     elif number == 12:
         wealth_to_lots(need, space, c, o, money, caps, weights, out)
     elif number == 13:

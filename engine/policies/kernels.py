@@ -295,53 +295,6 @@ def share_least_maximum(need, weights, caps, ids, out):
 
 
 @kernel
-def pass_level(need, rooms):
-    """Most whole passes of one lot for everybody with room that `need` pays for."""
-    low, high = np.int64(0), need
-    while low < high:
-        middle = high - (high - low) // 2
-        spent = np.int64(0)
-        for place in range(len(rooms)):
-            spent = min(need + 1, spent + min(rooms[place], middle))
-        if spent <= need:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-@kernel
-def share_in_passes(need, weights, caps, ids, out):
-    """Shares by weight rounded down and cut to the caps; what is left goes out in passes of one
-    each, by descending fraction, skipping the full, until met or nobody has room."""
-    total, wanted = total_of(weights), np.int64(0)
-    out[:] = 0
-    wanted = min(need, reachable(np.ones_like(caps), caps))
-    if total == 0 or wanted == 0:
-        return
-    fractions, rooms = np.empty_like(caps), np.empty_like(caps)
-    left = wanted
-    for place in range(len(caps)):
-        ideal, fractions[place] = divide_product(need, weights[place], total)
-        out[place] = min(ideal, caps[place])
-        rooms[place] = caps[place] - out[place]
-        left -= out[place]
-    whole = pass_level(left, rooms)
-    order = np.empty(len(caps), np.int64)
-    count = 0
-    for place in range(len(caps)):
-        given = min(whole, rooms[place])
-        out[place] += given
-        left -= given
-        if rooms[place] > whole:
-            order[count] = place
-            count += 1
-    order = sort_places(fractions, fractions, ids, order, count)
-    for slot in range(left):
-        out[order[slot]] += 1
-
-
-@kernel
 def to_lots(targets, gaps, caps, ids, out):
     """Targets in money to lots: rounded down, then one more by descending residual / gap while
     the money realised is below the sum of the targets.

@@ -200,6 +200,52 @@ def hedge_damage(lots: np.ndarray, closed: np.ndarray, hedge: np.ndarray, mark: 
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """One allocation, measured: what a table of policies has in a row.
+
+    Sums are in the allocation's unit; haircuts in parts of the base; the three coefficients of Gini
+    are of the amounts, of the haircuts and of what the base is left with.
+    """
+
+    taken: int
+    residual: int
+    excess: int
+    haircuts: Haircuts
+    gini_amounts: float
+    gini_haircuts: float
+    gini_survivors: float
+    jain: float
+    top_ten: float
+    top_percent: float
+    touched: int
+    inversions: int
+
+
+def outcome(allocation: Allocation, base: np.ndarray, ids: np.ndarray) -> Outcome:
+    """Measures an allocation against a base in its own unit: profits, equities, or lots.
+
+    Inequality is over candidates whose base is above zero.
+    """
+    held = base > 0
+    amounts, base, ids = allocation.amounts[held], base[held], ids[held]
+    left = base - amounts
+    return Outcome(
+        int(allocation.amounts.sum()),
+        allocation.residual,
+        allocation.excess,
+        haircuts(amounts, base),
+        gini(amounts),
+        gini(amounts / base),
+        gini(left),
+        jain(amounts),
+        top_share(amounts, 10),
+        top_share(amounts, -(-len(amounts) // 100)),
+        touched(amounts, ids),
+        rank_inversions(base, left),
+    )
+
+
+@dataclass(frozen=True)
 class Solvency:
     """Over a sequence of needs: what stayed uncovered, and the fund's path."""
 

@@ -71,25 +71,6 @@ def share_least_maximum(need: int, weights: Ints, caps: Ints, ids: Ints) -> list
     return out
 
 
-def share_in_passes(need: int, weights: Ints, caps: Ints, ids: Ints) -> list[int]:
-    """Floors of need * weight / sum cut to the caps, then passes of one each to those with room,
-    by descending fraction, until the need is met or nobody has room."""
-    total = sum(weights)
-    if total == 0:
-        return [0] * len(caps)
-    wanted = [Fraction(need * w, total) for w in weights]
-    out = [min(int(a), c) for a, c in zip(wanted, caps, strict=True)]
-    fractions = [a - int(a) for a in wanted]
-    order = in_order(fractions, fractions, ids)
-    left = min(need, sum(caps)) - sum(out)
-    while left > 0:
-        for place in order:
-            if left > 0 and out[place] < caps[place]:
-                out[place] += 1
-                left -= 1
-    return out
-
-
 def to_lots(targets: Ints, gaps: Ints, caps: Ints, ids: Ints) -> list[int]:
     """Lots worth the targets: floors, then again and again one to the largest residual / gap,
     while the money realised is below the sum of the targets."""

@@ -42,6 +42,28 @@ def test_every_policy_is_exact(name, candidates, need, space, options):
     )
 
 
+SHARING = ("capped_pro_rata", "weighted_pro_rata", "risk_pro_rata", "min_max_haircut")
+SHARING += ("min_max_leverage", "contract_pro_rata", "vector_descent", "wealth_to_lots")
+TINY = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(-1, 12), st.integers(0, 12), st.integers(0, 3)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TINY, st.integers(0, 60), SPACES, OPTIONS, st.integers(1, 4))
+def test_caps_and_remainders_in_small_numbers(rows, need, space, options, gap):
+    """Where caps, fractions and ties meet: everything is a handful of units."""
+    profits, equities, sizes, ids = zip(*rows, strict=True)
+    c = winners(profits, equities=equities, sizes=sizes, mark=20, gap=gap, ids=ids)
+    options = options._replace(side=1, equity_min=options.equity_min % 3)
+    for name in SHARING:
+        compiled = allocate(name, c, need, space, options)
+        exact = allocate_exactly(name, c, need, space, options)
+        assert compiled.amounts.tolist() == exact.amounts.tolist()
+
+
 @MANY
 @given(NAMES, positions(), NEEDS, SPACES, OPTIONS)
 def test_sums_caps_and_sides(name, candidates, need, space, options):
@@ -127,10 +149,10 @@ def test_the_order_of_the_arrays_does_not_matter(name, candidates, need, space, 
 @given(st.lists(st.integers(0, 2**30), max_size=7), st.integers(0, 2**33), st.integers(2, 9))
 def test_scale_invariance(endowments, need, factor):
     """Pro-rata, capped or weighted: money in a unit `factor` times finer gives the same shares."""
-    c = winners(endowments, [3 * w // 4 for w in endowments])
-    for name in ("wealth_pro_rata", "capped_pro_rata", "weighted_pro_rata"):
+    c = winners(endowments, [3 * w // 4 for w in endowments], mark=10**9)
+    for name in ("wealth_pro_rata", "capped_pro_rata", "weighted_pro_rata", "risk_pro_rata"):
         coarse = allocate(name, c, need, Space.WEALTH).amounts
-        finer = c._replace(pnl=c.pnl * factor, equity=c.equity * factor)
+        finer = c._replace(pnl=c.pnl * factor, equity=c.equity * factor, mark=c.mark * factor)
         fine = allocate(name, finer, need * factor, Space.WEALTH).amounts
         assert (np.abs(fine - factor * coarse) <= factor).all()
 

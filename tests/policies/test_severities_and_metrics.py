@@ -154,6 +154,19 @@ def test_splitting_an_account_escapes_a_queue_by_size():
     assert metrics.split_account(c, 0, 7).pnl.tolist() == [50, 9, 9, 9, 9, 8, 8, 8]
 
 
+def test_an_outcome_has_it_all():
+    """Profits 60, 30, 10 and a loser; 55 by queue, largest profit first."""
+    c = winners([60, 30, 10, -5], mark=9)
+    got = metrics.outcome(allocate("queue_partial", c, 120, Space.WEALTH), c.pnl, c.id)
+    assert (got.taken, got.residual, got.excess, got.touched) == (100, 20, 0, 3)
+    assert got.haircuts.most == got.haircuts.mean == got.top_ten == 1
+    got = metrics.outcome(allocate("queue_partial", c, 55, Space.WEALTH), c.pnl, c.id)
+    assert (got.taken, got.touched, got.inversions, got.top_percent) == (55, 1, 2, 1)
+    assert got.gini_amounts == pytest.approx(2 / 3) and got.jain == pytest.approx(1 / 3)
+    assert got.gini_haircuts == pytest.approx(2 / 3)
+    assert got.gini_survivors == pytest.approx((-2 * 5 + 2 * 30) / (3 * 45))
+
+
 def test_hedge_damage():
     """A short of 10 against 10 elsewhere loses 4 of its hedge; an unhedged one loses none; one
     over-hedged short becomes less exposed."""
