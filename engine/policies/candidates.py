@@ -80,7 +80,7 @@ class Options(NamedTuple):
     score: int = 7  # a Score: the order of the queue
     weight: int = 0  # a Weight
     exponent: int = 2  # of leverage in a risk weight: 1 linear, 2 steeper
-    threshold_ppm: int = 0  # leverage below it carries no risk weight; only with exponent 2
+    threshold_ppm: int = 0  # above 0: risk is leverage * (leverage - it)+ instead
     haircut_max_ppm: int = PPM  # most of an endowment that may be taken
     equity_min: int = 0  # equity nobody is taken below
     last: int = 0  # last price, money per lot; 0 takes the mark

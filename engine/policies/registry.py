@@ -92,7 +92,7 @@ def _checked_options(need: int, options: Options) -> None:
 
 def _result(amounts: np.ndarray, need: int) -> Allocation:
     """An allocation with what the amounts miss or pass the need by."""
-    taken = int(amounts.sum())
+    taken, need = int(amounts.sum()), int(need)
     return Allocation(amounts, max(0, need - taken), max(0, taken - need))
 
 

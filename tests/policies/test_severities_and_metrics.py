@@ -136,7 +136,9 @@ def test_a_queue_reverses_ranks_and_pro_rata_does_not():
 )
 def test_splitting_an_account_gains_nothing_under_pro_rata(endowments, need, parts, place):
     """4.7 and 4.8, but for a unit of rounding a piece."""
-    c, place = winners(endowments, sizes=[100] * len(endowments)), place % len(endowments)
+    place = place % len(endowments)
+    equities = [w - w // 4 for w in endowments]
+    c = winners(endowments, equities=equities, sizes=[100] * len(endowments))
     for name in ("wealth_pro_rata", "capped_pro_rata"):
         gain = metrics.sybil_gain(
             lambda x, name=name: allocate(name, x, need, Space.WEALTH), c, place, parts

@@ -185,6 +185,15 @@ def test_least_maximum_in_whole_lots():
     account weighs .05, two would weigh .1."""
     c = winners([50, 50, 50], equities=[100, 20, 20], sizes=[9, 9, 9])
     assert both("min_max_haircut", c, 9, Space.CONTRACT) == [7, 1, 1]
+    full = winners([50] * 5, equities=[100, 10, 10, 10, 10], sizes=[9, 5, 5, 5, 5])
+    assert both("min_max_haircut", full, 12, Space.CONTRACT) == [9, 1, 1, 1, 0]
+
+
+def test_the_smallest_risk_still_counts():
+    """A weight that rounds to nothing beside a huge one is 1, so that all can be asked for all."""
+    c = winners([9, 9], sizes=[1, 2**50], gap=0)
+    assert both("vector_descent", c, 2**50, Space.CONTRACT) == [0, 2**50]
+    assert both("vector_descent", c, 2**50 + 1, Space.CONTRACT) == [1, 2**50]
 
 
 def test_the_most_leveraged_is_cut_first():
