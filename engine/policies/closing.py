@@ -114,14 +114,13 @@ def smart_queue(case: Case) -> list[int]:
 
 
 def profit_queue(case: Case) -> list[int]:
-    """4.5 The partial queue aimed at the winners' profits instead of the need, so it overshoots.
+    """4.5 A queue whose target is the winners' profits instead of the need: each gives min(profit,
+    equity), so it overshoots.
 
-    The capacity is min(profit, equity); `participation.after_haircut` carries over to the next
-    shock. Source: [OSS]. Rounding: none.
+    `severities.profit_shock` is the source's form over rows, with participation that falls from
+    shock to shock. Source: [OSS]. Rounding: none. Options: haircut_max_ppm, equity_min.
     """
-    caps = case.caps(case.covered)
-    target = min(sum(case.caps(case.endowment)), sum(caps))
-    return sharing.walk(target, case.order(Score.PROFIT), caps)
+    return case.caps(case.covered)
 
 
 def lottery(case: Case) -> list[int]:

@@ -21,7 +21,7 @@ from engine.policies.kernels import (
     walk,
     walk_whole,
 )
-from engine.policies.scores import Score, score_of
+from engine.policies.scores import score_of
 
 # -- what winners have ------------------------------------------------------------------------
 
@@ -106,28 +106,23 @@ def queue_order(c, score, last):
 
 @kernel
 def queue(number, need, space, c, o, money, caps, out):
-    """4.1 to 4.5 and 4.17: capacities, an order, a walk."""
-    score, target, whole = o.score, need, number == 1
+    """4.1 to 4.4 and 4.17: capacities, an order, a walk."""
+    whole = number == 1
     fill_endowments(c, o, space, money, caps)
     if number == 3:
         fill_at_risk(c, o, space, caps)
     elif number == 4:
         fill_covered(c, o, space, caps)
-    elif number == 5:
-        target = total_of(caps)
-        fill_covered(c, o, space, caps)
-        target = min(target, total_of(caps))
-        score = Score.PROFIT
     elif number == 17:
         whole = space == Space.CONTRACT
         for place in range(len(caps)):
             held = abs(c.lots[place]) if whole else c.pnl[place]
             caps[place] = held if c.pnl[place] > 0 else 0
-    order = queue_order(c, score, o.last)
+    order = queue_order(c, o.score, o.last)
     if whole:
-        walk_whole(target, order, len(order), caps, out)
+        walk_whole(need, order, len(order), caps, out)
     else:
-        walk(target, order, len(order), caps, out)
+        walk(need, order, len(order), caps, out)
 
 
 @inlined
@@ -310,8 +305,10 @@ def allocate_into(number, need, space, c, o, out):
     n = len(out)
     out[:] = 0
     money, caps, weights = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    if number <= 5 or number == 17:
+    if number <= 4 or number == 17:
         queue(number, need, space, c, o, money, caps, out)
+    elif number == 5:
+        fill_covered(c, o, space, out)
     elif number == 6:
         lottery(need, space, c, o, out)
     elif number <= 10 or number == 16:

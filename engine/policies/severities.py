@@ -81,6 +81,25 @@ def after_haircut(participation_ppb: int, haircut: int, capacity: int, decay: in
                 return int(low)
 
 
+def profit_shock(
+    profits: list[int], capacities: list[int], participation_ppb: list[int], decay: int = 8
+) -> tuple[list[int], list[int]]:
+    """One shock of the published profit queue: what each row gives, and its participation after.
+
+    Rows are closes of winners: closed profit and capacity, raised to the profit where it is less;
+    both count times the participation. The budget is the smaller of both sums, the order is by
+    profit, then place. Source: [OSS]. Rounding: down.
+    """
+    profits = [p * m // PPB for p, m in zip(profits, participation_ppb, strict=True)]
+    caps = [max(c * m // PPB, p)
+            for c, p, m in zip(capacities, profits, participation_ppb, strict=True)]  # fmt: skip
+    places = range(len(caps))
+    order = sharing.in_order(profits, profits, places)
+    taken = sharing.walk(min(sum(profits), sum(caps)), order, caps)
+    rows = zip(participation_ppb, taken, caps, strict=True)
+    return taken, [after_haircut(m, x, c, decay) for m, x, c in rows]
+
+
 def fund_draw(loss: int, vault: int, market_cap: int) -> int:
     """What the fund pays before `size_levy`: min(loss, vault - 1, cap of the market), at least 0.
     Source: [FND]."""

@@ -55,6 +55,16 @@ def test_participation_falls_exponentially(before, haircut, capacity):
     assert severities.after_haircut(before, 0, capacity) == before
 
 
+def test_the_published_queue_shock_by_shock():
+    """Closed profits 60 and 40 of capacities 90 and 10: the first gives 90, the other 10 of his
+    40; both gave all they could, so the next time e^-8 of them takes part."""
+    taken, left = severities.profit_shock([60, 40], [90, 10], [PPB, PPB])
+    assert taken == [90, 10]
+    assert left == [335_462, severities.after_haircut(PPB, 10, 40)]
+    taken, left = severities.profit_shock([60, 40], [60, 40], [PPB // 2, 0])
+    assert taken == [30, 0] and left == [335_462 // 2, 0]
+
+
 def test_the_fund_keeps_its_last_unit():
     assert severities.fund_draw(50, 40, 100) == 39
     assert severities.fund_draw(50, 400, 10) == 10
@@ -196,4 +206,5 @@ def test_ratios_need_a_deficit_left():
 def test_participation_is_exact_at_the_edge():
     """exp is bracketed by fractions: 1e9 e^-8 = 335462.6..., never the float's guess."""
     assert severities.after_haircut(PPB, 1, 1) == 335_462
+    assert severities.after_haircut(17, 1, 1) == 0
     assert severities.after_haircut(PPB, 1, 8) == int(Fraction(367879441171442, 10**6))

@@ -2,16 +2,18 @@
 
 from fractions import Fraction
 
+import numba
 import numpy as np
 import pytest
-from cases import winners
+from cases import positions, winners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.core.kernel import JIT, OPTIONS
 from engine.policies import sharing
 from engine.policies.candidates import PPM, Candidates, Options, Position, Space, Weight
 from engine.policies.registry import SCORES, allocate, allocate_exactly
-from engine.policies.scores import EXACT, SCORE_MAX, UNIT, Score
+from engine.policies.scores import EXACT, SCORE_MAX, UNIT, Score, score_of
 
 MICRO = 1_000_000  # money units of these examples per unit of the source
 
@@ -303,6 +305,30 @@ def test_quantised_scores_are_close_to_the_fraction(
     if first is None or max(first, second, first * second) * UNIT >= SCORE_MAX:
         return
     assert 0 <= first * second * UNIT - got <= first + second + 1
+
+
+def compiled_score():
+    """`score_of` has no entry from Python; this makes one."""
+    if not JIT:
+        return score_of
+    return numba.njit(**OPTIONS)(lambda c, place, kind, last: score_of(c, place, kind, last))
+
+
+SCORE_OF = compiled_score()
+
+
+@settings(max_examples=300, deadline=None)
+@given(positions(most=4), st.sampled_from(sorted(SCORES.values())), st.integers(0, 2**30))
+def test_compiled_scores_are_the_exact_ones(candidates, kind, last):
+    for place, row in enumerate(zip(*[part.tolist() for part in candidates], strict=True)):
+        exact = EXACT[kind](Position(*row), last)
+        assert SCORE_OF(candidates, place, int(kind), last) == exact
+
+
+def test_fractions_of_a_lot_are_told_apart():
+    """1 / 2**40 and 1 / (2**40 - 1) differ in the 80th binary digit: the larger gets the lot."""
+    c = winners([5, 5], gap=[2**40, 2**40 - 1])
+    assert both("wealth_to_lots", c, 2, Space.CONTRACT) == [0, 1]
 
 
 def test_a_winner_without_equity_goes_first():
