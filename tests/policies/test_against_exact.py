@@ -33,7 +33,7 @@ def test_compiled_is_exact(name, candidates, need, space, options):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(candidates=positions(), need=NEEDS, space=SPACES, options=OPTIONS)
 def test_every_policy_is_exact(name, candidates, need, space, options):
     compiled = allocate(name, candidates, need, space, options)

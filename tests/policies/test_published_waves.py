@@ -154,6 +154,7 @@ def test_the_queue_of_653_million():
     over, missing = Decimal(0), Decimal(0)
     for row in rows(SHOCKS):
         deficit, budget = Decimal(row["deficit_usd"]), Decimal(row["budget_queue_usd"])
+        assert budget <= Decimal(row["total_capacity_usd"]) + NOISE
         ours = metrics.queue_result(deficit, budget)
         for value, field in zip(ours, ("overshoot_queue_usd", "residual_queue_usd"), strict=True):
             assert abs(value - Decimal(row[field])) < NOISE
