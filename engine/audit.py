@@ -32,8 +32,8 @@ INVARIANTS = {
     "A05": "No fill at a price of zero; fills in the book are on the tick and within bounds.",
     "A06": "Realised profit is value given minus the share of the entry value, on every fill.",
     "A07": "No command creates or destroys money.",
-    "A08": "The fund goes below zero only by bad debt, a residual or funding; paid shortfalls "
-    "leave it at zero or more.",
+    "A08": "The fund goes below zero only by bad debt, waived debts and its own positions; paid "
+    "shortfalls leave it at zero or more.",
     "A09": "Liquidations start at or below maintenance, end, and do not overlap per account.",
     "A10": "Whoever is filled in the book had an order there with enough lots.",
     "A11": "Balances minus entry values equal deposits minus withdrawals.",
@@ -46,12 +46,28 @@ INVARIANTS = {
 
 # Sign with which a kind's `amount` is booked to the event's own ledger row.
 _OWN_SIGN = np.zeros(64, np.int64)
-for _kind in ("DEPOSITED", "FILL", "FUNDING_PAID", "SHORTFALL", "BAD_DEBT"):
+_TAKEN = ("WITHDRAWN", "MARGIN_MOVED", "LIQUIDATION_FEE", "SURPLUS", "VENUE_FEE", "SEIZED")
+for _kind in ("DEPOSITED", "FILL", "FUNDING_PAID", "SHORTFALL", "BAD_DEBT", "SETTLED"):
     _OWN_SIGN[c.EventKind[_kind]] = 1
-for _kind in ("WITHDRAWN", "MARGIN_MOVED", "LIQUIDATION_FEE", "SURPLUS"):
+for _kind in ("LOSS_COVERED", "DEBT_WAIVED"):
+    _OWN_SIGN[c.EventKind[_kind]] = 1
+for _kind in (*_TAKEN, "LOSS_SHARED", "CLAWED_BACK", "HAIRCUT"):
     _OWN_SIGN[c.EventKind[_kind]] = -1
 _ALWAYS_WALLET = (c.EventKind.DEPOSITED, c.EventKind.WITHDRAWN, c.EventKind.MARGIN_MOVED)
-_WITH_FUND = tuple(c.EventKind[k] for k in ("LIQUIDATION_FEE", "SURPLUS", "SHORTFALL", "BAD_DEBT"))
+# Kinds whose amount a system account has the other side of.
+_OTHER_SIDE = {
+    c.SystemAccount.INSURANCE_FUND: [
+        *(c.EventKind.LIQUIDATION_FEE, c.EventKind.SURPLUS, c.EventKind.SHORTFALL),
+        *(c.EventKind.BAD_DEBT, c.EventKind.DEBT_WAIVED, c.EventKind.CLAWED_BACK),
+        c.EventKind.HAIRCUT,
+    ],
+    c.SystemAccount.FEES: [c.EventKind.VENUE_FEE],
+    c.SystemAccount.BACKSTOP: [c.EventKind.SEIZED],
+}
+_MAY_OVERDRAW = (  # the fund, besides its own fills
+    *(c.EventKind.BAD_DEBT, c.EventKind.FUNDING_PAID, c.EventKind.DEBT_WAIVED),
+    c.EventKind.SETTLED,
+)
 _IN_BOOK = (c.Cause.TRADE, c.Cause.LIQUIDATION)
 _FIRST_SYSTEM, _LAST_SYSTEM = min(c.SystemAccount), c.FIRST_USER_ID - 1
 
@@ -87,11 +103,15 @@ class AuditResult(msgspec.Struct, frozen=True):
 class Audit:
     """One audit of one run: `update` with every event in order, then `finish` with the rows.
 
-    `markets` are the profile's markets in order: market id 1 is the first.
+    `markets` are the profile's markets in order: market id 1 is the first. `fund_is_limited`: the
+    profile lets the fund keep money although there is bad debt.
     """
 
-    def __init__(self, markets: Sequence[MarketNumbers]) -> None:
+    def __init__(
+        self, markets: Sequence[MarketNumbers], *, fund_is_limited: bool = False
+    ) -> None:
         self._markets = list(markets)
+        self._fund_is_limited = fund_is_limited
         self._pieces = WholeCommands()
         self._failures: dict[str, str] = {}
         self._accounts = Registry()
@@ -182,7 +202,8 @@ class Audit:
         self._check_fills(events[fills], np.flatnonzero(fills))
         self._check_conservation(events, fills, values)
         self._book_money(events, fills)
-        self._book_positions(events[fills], values[fills])
+        moved = fills | (kind == c.EventKind.SETTLED)
+        self._book_positions(events[moved], values[moved])
         self._check_liquidations(events)
         self._follow_orders(events)
         self._follow_prices(events)
@@ -222,7 +243,8 @@ class Audit:
                 (events["price"] % market.tick_price != 0) | (events["price"] > market.price_max)
             )
             self._fail_first("A05", events, off, "fill in the book off the tick or beyond bounds")
-        self._fail_first("A05", events, fills & (events["price"] <= 0), "fill without a price")
+        free = fills & (events["price"] <= 0) & (events["reason"] != c.Cause.ASSET)
+        self._fail_first("A05", events, free, "fill without a price")
         return values
 
     def _check_fills(self, fills: np.ndarray, places: np.ndarray) -> None:
@@ -251,6 +273,9 @@ class Audit:
         kind = events["kind"]
         funding = (kind == c.EventKind.FUNDING_PAID) | (kind == c.EventKind.FUNDING_SETTLED)
         created = np.where(fills, -values, 0) + np.where(funding, events["amount"], 0)
+        created -= np.where(kind == c.EventKind.LOSS_SHARED, events["amount"], 0)
+        covered = kind == c.EventKind.LOSS_COVERED
+        created += np.where(covered, events["amount"] + events["fee"], 0)
         starts = np.concatenate([[0], np.flatnonzero(np.diff(events["seq"])) + 1])
         sums = np.add.reduceat(created, starts)
         self._fail_first("A07", events[starts], sums != 0, "the command's money does not cancel")
@@ -268,8 +293,12 @@ class Audit:
         self._add_to(c.SystemAccount.FEES, int(events["fee"][fills].sum()))
         settled = kind == c.EventKind.FUNDING_SETTLED
         self._add_to(c.SystemAccount.ROUNDING, int(amount[settled].sum()))
-        to_fund = np.where(np.isin(kind, _WITH_FUND), -own, 0)
-        self._add_to(c.SystemAccount.INSURANCE_FUND, int(to_fund.sum()))
+        covered = kind == c.EventKind.LOSS_COVERED
+        self._add_to(c.SystemAccount.ROUNDING, int(events["fee"][covered].sum()))
+        for system, kinds in _OTHER_SIDE.items():
+            self._add_to(system, int(-own[np.isin(kind, kinds)].sum()))
+        with_fund = np.isin(kind, _OTHER_SIDE[c.SystemAccount.INSURANCE_FUND])
+        to_fund = np.where(with_fund, -own, 0)
         is_fund = (events["account_id"] == c.SystemAccount.INSURANCE_FUND) & ~isolated
         mine = np.where(is_fund, own, 0) + to_fund
         self._check_fund(events, self._fund_quote + np.cumsum(mine), mine)
@@ -278,13 +307,13 @@ class Audit:
     def _check_fund(self, events: np.ndarray, after: np.ndarray, change: np.ndarray) -> None:
         kind = events["kind"]
         crossed = (after < 0) & (after - change >= 0)
-        residual = (kind == c.EventKind.FILL) & (events["reason"] == c.Cause.RESIDUAL)
-        allowed = residual | np.isin(kind, (c.EventKind.BAD_DEBT, c.EventKind.FUNDING_PAID))
+        allowed = (kind == c.EventKind.FILL) | np.isin(kind, _MAY_OVERDRAW)
         self._fail_first("A08", events, crossed & ~allowed, "the fund went below zero")
         unpaid = (kind == c.EventKind.SHORTFALL) & (after < 0)
         self._fail_first("A08", events, unpaid, "a shortfall was paid that the fund did not have")
         had = (kind == c.EventKind.BAD_DEBT) & (after >= 0)
-        self._fail_first("A08", events, had, "bad debt although the fund had the money")
+        if not self._fund_is_limited:
+            self._fail_first("A08", events, had, "bad debt although the fund had the money")
 
     def _keys(self, events: np.ndarray, in_position: np.ndarray) -> np.ndarray:
         rows = self._accounts.rows(events["account_id"]) << _KEY_BITS
@@ -304,22 +333,25 @@ class Audit:
         self._booked[rows, 0] += amount
 
     def _book_positions(self, fills: np.ndarray, values: np.ndarray) -> None:
-        """Lots and entry values; checks the realised profit of every fill on the way."""
+        """Lots and entry values of FILL and SETTLED rows; checks every realised profit."""
         if not len(fills):
             return
         rows = self._ledger.rows(self._keys(fills, np.ones(len(fills), bool)))
         self._booked = grow(self._booked, len(self._ledger.keys))
         order = np.argsort(rows, kind="stable")
         rows, fills, values = rows[order], fills[order], values[order]
+        traded = fills["kind"] == c.EventKind.FILL
+        lots = np.where(traded, fills["lots"], 0)
         starts = np.flatnonzero(np.concatenate([[True], np.diff(rows) != 0]))
         sizes = np.diff(np.concatenate([starts, [len(rows)]]))
         before = []
-        for column, change in ((1, fills["lots"]), (2, values + fills["amount"])):
+        for column, change in ((1, lots), (2, values + fills["amount"])):
             running = np.cumsum(change) - change  # wraps modulo 2**64, and unwraps below
             running = running - np.repeat(running[starts], sizes)
             before.append(running + self._booked[rows, column])
             self._booked[rows[starts], column] += np.add.reduceat(change, starts)
-        self._check_realised(fills, values, before[0], before[1])
+        before = [column[traded] for column in before]
+        self._check_realised(fills[traded], values[traded], before[0], before[1])
 
     def _check_realised(self, fills, values, lots, entry) -> None:
         """R of a fill: nothing when it opens; else -V(closed) - entry * closed / open."""

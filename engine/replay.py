@@ -147,7 +147,9 @@ class _Run:
         )
         self.numbers = [market_numbers(loaded.profile, m) for m in loaded.profile.markets]
         self.digest = EventDigest()
-        self.audit = Audit(self.numbers)
+        losses = loaded.profile.losses
+        limited = not losses.fund_pays or losses.fund_cap != "0" or losses.drawdown_ppm > 0
+        self.audit = Audit(self.numbers, fund_is_limited=limited)
         self.writer = RunWriter(folder, loaded.profile)
         self.refused: list[RefusedCommand] = []
         self.refused_reasons: Counter[str] = Counter()

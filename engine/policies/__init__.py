@@ -1,0 +1,1 @@
+"""Policies of last resort: who bears a loss that neither the loser nor the fund can pay."""
