@@ -107,9 +107,7 @@ class Audit:
     profile lets the fund keep money although there is bad debt.
     """
 
-    def __init__(
-        self, markets: Sequence[MarketNumbers], *, fund_is_limited: bool = False
-    ) -> None:
+    def __init__(self, markets: Sequence[MarketNumbers], *, fund_is_limited: bool = False) -> None:
         self._markets = list(markets)
         self._fund_is_limited = fund_is_limited
         self._pieces = WholeCommands()

@@ -193,6 +193,11 @@ class Losses(Frozen, kw_only=True):
     gate_ns: Nanoseconds = 0  # `negative_left`: withdrawals wait this long
     waive_after_ns: Nanoseconds = 0  # `debt`: written off by CHECK_MARGIN after this; 0: never
 
+    @property
+    def limits_fund(self) -> bool:
+        """Whether the fund may keep money although an account's loss is not paid."""
+        return not self.fund_pays or self.fund_cap != "0" or self.drawdown_ppm > 0
+
 
 class Evidence(Frozen, kw_only=True):
     """Where a number comes from. `assumed` fields are listed by every report.

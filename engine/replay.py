@@ -147,8 +147,7 @@ class _Run:
         )
         self.numbers = [market_numbers(loaded.profile, m) for m in loaded.profile.markets]
         self.digest = EventDigest()
-        losses = loaded.profile.losses
-        limited = not losses.fund_pays or losses.fund_cap != "0" or losses.drawdown_ppm > 0
+        limited = loaded.profile.losses.limits_fund
         self.audit = Audit(self.numbers, fund_is_limited=limited)
         self.writer = RunWriter(folder, loaded.profile)
         self.refused: list[RefusedCommand] = []

@@ -17,7 +17,7 @@ def test_random_runs_pass_the_audit(first: int):
         setup = draw_setup(seed)
         exchange = setup.core(check_index=False)
         markets = [market_numbers(setup.profile, market) for market in setup.profile.markets]
-        audit = Audit(markets)
+        audit = Audit(markets, fund_is_limited=setup.profile.losses.limits_fund)
         for part in batches(setup.commands(600), 200):
             audit.update(exchange.submit(np.array(part, dtype=COMMAND)))
         result = audit.finish(Exchange.rows(exchange))
