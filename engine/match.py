@@ -58,6 +58,7 @@ class BookAlone:
             order_lots_min=1,
             order_lots_max=LOTS_MAX,
             open_interest_lots_max=LOTS_MAX,
+            tier_initial_ppm=(1,),
             leverage_default=1,
             maker_fee_ppm=0,
             taker_fee_ppm=0,

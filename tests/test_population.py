@@ -29,7 +29,7 @@ settlement = { asset = "BTC", decimals = 8 }
 margin = { tier_mode = "flat" }
 mark = { source = "median" }
 funding = {}
-liquidation = { steps = ["close_position"], surplus = "to_fund" }
+liquidation = { steps = [{ size = "all" }], surplus = "to_fund" }
 losses = { waterfall = ["fund_unlimited"], adl_score = "profit_times_leverage" }
 [[markets]]
 symbol = "BTCUSD"

@@ -167,7 +167,8 @@ def test_a_population_that_cannot_be_is_refused_when_it_is_drawn(small):
         ),
         (
             'venue.losses.waterfall=["adl"]',
-            "small.toml: $.venue: binance_usdm: losses.waterfall: each once, fund_unlimited last",
+            "small.toml: $.venue: binance_usdm: losses.waterfall: each once, "
+            "fund_unlimited, pool or retry last",
         ),
         ('venue.mark.source="tape"', "small.toml: $.feedback_ppm: expected 0: the venue's mark"),
     ],

@@ -103,6 +103,9 @@ def is_ready(s, row, bankrupt_row, price):
     bankrupt = positions(s)[bankrupt_row]
     if ready == 0 or positions(s)[row]["account_row"] == bankrupt["account_row"]:
         return False
+    side = positions(s)[row]["position_side"]
+    if side != NET and (side == PositionSide.LONG) != (bankrupt["lots"] > 0):
+        return False
     lots = min(ready, abs(bankrupt["lots"]))
     return stays_solvent(s, row, lots if bankrupt["lots"] > 0 else -lots, price) != 0
 

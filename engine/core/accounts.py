@@ -40,9 +40,9 @@ from engine.core.ledger import move_margin as transfer_margin
 from engine.core.margin import fits_tiers, notional, worst_lots
 from engine.core.orders import trade_off_book
 from engine.core.position import find_position, get_position
+from engine.core.records import WAITS
 from engine.core.slots import find_row, insert_row
 from engine.core.state import (
-    WAITS,
     H,
     account_slots,
     accounts,

@@ -20,17 +20,8 @@ from engine.core.ledger import (
     trigger_requirement,
 )
 from engine.core.margin import bounded_price, extra_ppb, tier_of
-from engine.core.state import (
-    ESCALATED,
-    WAITS,
-    H,
-    accounts,
-    cases,
-    header,
-    markets,
-    positions,
-    tiers,
-)
+from engine.core.records import ESCALATED, WAITS
+from engine.core.state import H, accounts, cases, header, markets, positions, tiers
 from engine.core.triggers import DOWN, UP, link_node
 
 FAR = 2**61  # more than any notional: no level there

@@ -5,7 +5,8 @@ from engine.core.arithmetic import mul_div_up
 from engine.core.events import emit
 from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import FUND, move_to, to_fund
-from engine.core.state import PEAK_PARTS, H, accounts, header, peaks
+from engine.core.records import PEAK_PARTS
+from engine.core.state import H, accounts, header, peaks
 
 FEES = SystemAccount.FEES.value
 

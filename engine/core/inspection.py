@@ -16,8 +16,9 @@ from engine.core.ledger import (
     trigger_requirement,
     unrealised,
 )
+from engine.core.records import INT64
 from engine.core.sizing import bankruptcy, limit_price, step_lots, tier_row_of
-from engine.core.state import INT64, H, accounts, cases, header, markets, positions, view_at
+from engine.core.state import H, accounts, cases, header, markets, positions, view_at
 
 
 @kernel

@@ -35,12 +35,9 @@ from engine.core.ledger import (
 from engine.core.margin import mixed
 from engine.core.orders import cancel
 from engine.core.position import find_position
+from engine.core.records import ESCALATED, FORCED, RESUMED, WAITS
 from engine.core.sorting import sort_keys
 from engine.core.state import (
-    ESCALATED,
-    FORCED,
-    RESUMED,
-    WAITS,
     H,
     accounts,
     adl_queue,

@@ -37,6 +37,7 @@ from engine.core.liquidation_orders import close_lots, hand_over, trade_order
 from engine.core.margin import fee, mixed, notional
 from engine.core.orders import cancel_all, trade_off_book
 from engine.core.position import find_position
+from engine.core.records import ESCALATED, FORCED, HAD_ONCE, RESUMED
 from engine.core.sizing import (
     bankruptcy,
     charge_fee,
@@ -45,20 +46,7 @@ from engine.core.sizing import (
     step_lots,
     use_window,
 )
-from engine.core.state import (
-    ESCALATED,
-    FORCED,
-    HAD_ONCE,
-    RESUMED,
-    H,
-    accounts,
-    cases,
-    header,
-    markets,
-    positions,
-    steps,
-    tiers,
-)
+from engine.core.state import H, accounts, cases, header, markets, positions, steps, tiers
 
 BACKSTOP = SystemAccount.BACKSTOP.value
 SHORT = PositionSide.SHORT.value

@@ -21,7 +21,8 @@ from engine.core.margin import (
     tier_of,
     value,
 )
-from engine.core.state import HAD_ONCE, H, cases, header, markets, positions, steps, tiers
+from engine.core.records import HAD_ONCE
+from engine.core.state import H, cases, header, markets, positions, steps, tiers
 
 
 @part(INT)

@@ -18,6 +18,26 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from engine.core.kernel import FIRST_PART_WORD, JIT, PART_WORDS, inlined
+from engine.core.records import (
+    ACCOUNT,
+    CASE,
+    CURVE,
+    INT32,
+    INT64,
+    LADDER,
+    LEVEL,
+    MARKET,
+    NODE,
+    ORDER,
+    PEAK,
+    POSITION,
+    RANK,
+    SLOT,
+    STEP,
+    TIER,
+    TRIGGER,
+    WAITING,
+)
 
 
 class H(IntEnum):
@@ -191,226 +211,6 @@ class H(IntEnum):
 MAGIC = 0x4352415348
 HEADER_WORDS = FIRST_PART_WORD + PART_WORDS
 assert H.WORDS_OF_HEADER <= FIRST_PART_WORD
-
-# One account. 64 bytes.
-ACCOUNT = np.dtype(
-    [
-        ("account_id", "<i8"),
-        ("wallet_quote", "<i8"),  # cross ledger row
-        ("position_head", "<i4"),  # first position row, by market and leg
-        ("order_head", "<i4"),  # oldest order row
-        ("order_tail", "<i4"),  # newest order row
-        ("orders_count", "<i4"),
-        ("hedge", "<i4"),  # 1: hedge mode
-        ("queued", "<i4"),  # 1: its cross domain is in the liquidation queue
-        ("touched", "<i4"),  # 1: its cross domain is to be examined
-        ("reserved_1", "<i4"),
-        ("reserved_2", "<i8"),
-        ("reserved_3", "<i8"),
-    ]
-)
-
-# One leg of one account in one market, 96 bytes and two nodes of 16.
-POSITION = np.dtype(
-    [
-        ("lots", "<i8"),  # signed
-        ("entry_quote", "<i8"),  # signed cost
-        ("margin_quote", "<i8"),  # isolated ledger row; 0 for cross
-        ("buy_lots", "<i8"),  # resting orders that may open or turn the leg
-        ("sell_lots", "<i8"),
-        ("reduce_lots", "<i8"),  # resting reduce-only orders
-        ("account_row", "<i4"),
-        ("market_id", "<i4"),
-        ("position_side", "<i4"),
-        ("leverage", "<i4"),
-        ("isolated", "<i4"),
-        ("queued", "<i4"),  # isolated domain in the liquidation queue
-        ("touched", "<i4"),  # isolated domain to be examined
-        ("account_next", "<i4"),  # next leg of the account
-        ("market_next", "<i4"),  # next leg ever made in the market, newest first
-        ("chosen", "<i4"),  # a volunteer of the present round
-        ("session_quote", "<i8"),  # profit booked since the last settlement
-    ]
-)
-
-# A node of a trigger ladder: rows 2 * position_row (down) and 2 * position_row + 1 (up). 16 bytes.
-NODE = np.dtype([("price", "<i8"), ("next", "<i4"), ("prev", "<i4")])  # price 0: not linked
-
-# One order, resting or waiting for its trigger. 64 bytes.
-ORDER = np.dtype(
-    [
-        ("order_id", "<i8"),
-        ("lots", "<i8"),  # left
-        ("seq", "<i8"),  # its age: number of entry
-        ("price", "<i8"),  # limit; 0 for a stop-market order
-        ("tick", "<i4"),  # price / tick; a stop's trigger bucket while it waits
-        ("account_row", "<i4"),
-        ("next", "<i4"),  # in its price level, or its trigger bucket; free list
-        ("prev", "<i4"),
-        ("account_next", "<i4"),  # newer order of the account
-        ("account_prev", "<i4"),
-        ("market_id", "<i2"),
-        ("side", "i1"),
-        ("order_type", "i1"),
-        ("time_in_force", "i1"),
-        ("position_side", "i1"),
-        ("self_trade", "i1"),
-        ("bits", "i1"),  # flags below 16, plus STOP_REACHED
-    ]
-)
-
-# The trigger of a stop order, in the row of its order. 16 bytes.
-TRIGGER = np.dtype([("trigger_price", "<i8"), ("trigger_kind", "<i4"), ("reserved", "<i4")])
-
-# One market: what changes, then its constants. Its row is its market id.
-MARKET = np.dtype(
-    [
-        ("index_price", "<i8"),
-        ("tape_mark_price", "<i8"),
-        ("mark_price", "<i8"),
-        ("previous_mark_price", "<i8"),
-        ("last_price", "<i8"),
-        ("average_price", "<i8"),  # of the last price, decaying
-        ("average_time_ns", "<i8"),
-        ("loss_quote", "<i8"),  # bad debt since the last settlement
-        ("window_start_ns", "<i8"),  # liquidation window
-        ("window_lots", "<i8"),  # used of it
-        ("open_interest_lots", "<i8"),
-        ("funding_rate_ppb", "<i8"),
-        ("funding_time_ns", "<i8"),
-        ("basis_sum", "<i8"),  # of the samples held, price units
-        ("basis_count", "<i8"),  # samples ever taken
-        ("basis_time_ns", "<i8"),
-        ("quote_time_ns", "<i8"),
-        ("best_bid_tick", "<i8"),  # 0: no bid
-        ("best_ask_tick", "<i8"),
-        ("position_head", "<i8"),  # newest leg made in the market
-        ("stale", "<i8"),  # 1: in the list of markets whose mark is to be made anew
-        ("payoff", "<i8"),
-        ("market_id", "<i8"),
-        ("contract", "<i8"),
-        ("haircut_ppm", "<i8"),
-        ("plain", "<i8"),  # 1: its maintenance follows from notional and tiers alone
-        ("slope_ppb", "<i8"),
-        ("slope_unit", "<i8"),
-        ("sqrt_square", "<i8"),
-        ("scaling_from", "<i8"),
-        ("scaling_to", "<i8"),
-        ("funding_cap_ppb", "<i8"),
-        ("tick_price", "<i8"),
-        ("price_min", "<i8"),
-        ("price_max", "<i8"),
-        ("unit_quote", "<i8"),
-        ("face_quote", "<i8"),
-        ("order_lots_min", "<i8"),
-        ("order_lots_max", "<i8"),
-        ("open_interest_lots_max", "<i8"),
-        ("leverage_default", "<i8"),
-        ("maker_fee_ppm", "<i8"),
-        ("taker_fee_ppm", "<i8"),
-        ("price_band_ppm", "<i8"),
-        ("liquidation_fee_ppm", "<i8"),
-        ("tiers_count", "<i8"),
-        ("tier_row", "<i8"),  # first of its tiers
-        ("curve_row", "<i8"),  # first of its 2 * curve_levels quotes; 0: no curve
-        ("curve_levels", "<i8"),
-        ("half_life_ns", "<i8"),
-        ("level_row", "<i8"),  # level of tick 0
-        ("bucket_shift", "<i8"),  # price >> shift is a trigger bucket less one
-        ("basis_row", "<i8"),
-    ]
-)
-
-TIER = np.dtype(
-    [
-        ("notional_to", "<i8"),
-        ("leverage_max", "<i8"),
-        ("maintenance_ppm", "<i8"),
-        ("deduction_quote", "<i8"),
-        ("initial_ppm", "<i8"),
-    ]
-)
-
-# What the venue remembers of a domain that is not simply healthy; by account row, then by
-# position row after the accounts. 56 bytes of which most are never touched.
-CASE = np.dtype(
-    [
-        ("level", "<i4"),  # bits of Level
-        ("bits", "<i4"),  # below
-        ("place", "<i8"),  # in the list of those who wait
-        ("due_ns", "<i8"),
-        ("once_ns", "<i8"),  # its last step that must not come too often
-        ("last_market", "<i8"),  # of the position last worked on
-        ("call_ns", "<i8"),  # deadline of an open margin call
-        ("debt_ns", "<i8"),  # when it came to owe money
-    ]
-)
-WAITS, RESUMED, ESCALATED, FORCED, HAD_ONCE, DEFERRED = 1, 2, 4, 8, 16, 32  # CASE.bits
-
-WAITING = np.dtype([("key", "<i8"), ("due_ns", "<i8")])
-
-# One order step of a liquidation, from row 0.
-STEP = np.dtype(
-    [
-        (name, "<i8")
-        for name in (
-            *("size", "fraction_ppm", "tiers_down", "chunk_lots", "floor_quote", "cap_quote"),
-            *("above_quote", "from_tier", "once_in_ns", "window_lots", "window_ns", "channel"),
-            *("limit", "limit_ppm", "pause_ns"),
-        )
-    ]
-)
-
-PEAK = np.dtype([("part", "<i8"), ("quote", "<i8")])  # a part of the drawdown window
-PEAK_PARTS = 16
-
-# One price level of a book: a FIFO of order rows.
-LEVEL = np.dtype([("head", "<i4"), ("tail", "<i4"), ("lots", "<i8")])
-
-# One quote of the market maker's curve, bids first, from the touch outwards.
-CURVE = np.dtype(
-    [
-        ("offset_ppm", "<i8"),
-        ("target_lots", "<i8"),
-        ("price", "<i8"),  # where it is quoted now; 0: nowhere
-        ("quoted_lots", "<i8"),
-        ("deficit_lots", "<i8"),
-    ]
-)
-
-# A four-level bitmap over ticks or buckets: where its words are, and its heads.
-LADDER = np.dtype(
-    [
-        ("size", "<i8"),  # bits
-        ("word_0", "<i8"),  # first word of each level in WORDS, leaves first
-        ("word_1", "<i8"),
-        ("word_2", "<i8"),
-        ("word_3", "<i8"),
-        ("bucket_row", "<i8"),  # list heads of bucket 0; 0 for a book, whose heads are LEVELs
-    ]
-)
-
-SLOT = np.dtype([("key", "<i8"), ("row", "<i8")])  # hash table: 0 in `row` is an empty slot
-
-RANK = np.dtype(
-    [
-        ("score", "<i8"),
-        ("notional_quote", "<i8"),
-        ("position_row", "<i8"),
-        ("account_row", "<i4"),
-        ("leg", "<i4"),
-    ]
-)
-
-INT32 = np.dtype("<i4")
-INT64 = np.dtype("<i8")
-
-assert ACCOUNT.itemsize == 64
-assert POSITION.itemsize == 96
-assert NODE.itemsize == 16
-assert ORDER.itemsize == 64
-
-STOP_REACHED = 64  # bit of ORDER.bits: the stop is in the stop queue
 
 
 class Ladders(IntEnum):

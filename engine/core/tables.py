@@ -27,7 +27,7 @@ from engine.constants import (
     TierBy,
     TierMode,
 )
-from engine.core import state
+from engine.core import records
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
 from engine.profile import Liquidation, Losses, Trigger, VenueProfile
 from engine.venue import (
@@ -108,7 +108,7 @@ def table_rows(
         "GATED": accounts + positions,
         "ADL_QUEUE": power_of_two(accounts + positions + 1),
         "VOLUNTEERS": positions,
-        "PEAKS": state.PEAK_PARTS,
+        "PEAKS": records.PEAK_PARTS,
     }
 
 
@@ -138,35 +138,35 @@ MARKET_CONSTANTS = (
 )
 
 DTYPES = {
-    "ACCOUNTS": state.ACCOUNT,
-    "POSITIONS": state.POSITION,
-    "NODES": state.NODE,
-    "ORDERS": state.ORDER,
-    "TRIGGERS": state.TRIGGER,
-    "MARKETS": state.MARKET,
-    "TIERS": state.TIER,
-    "LEVELS": state.LEVEL,
-    "BUCKETS": state.INT32,
-    "WORDS": state.INT64,
-    "LADDERS": state.LADDER,
-    "ACCOUNT_SLOTS": state.SLOT,
-    "ORDER_SLOTS": state.SLOT,
-    "TOUCHED": state.INT64,
-    "BREACHED": state.INT64,
-    "LIQUIDATIONS": state.INT64,
-    "STOPS": state.INT64,
-    "REACHED": state.INT64,
-    "RANKS": state.RANK,
-    "CURVES": state.CURVE,
-    "BASIS": state.INT64,
-    "STALE": state.INT64,
-    "CASES": state.CASE,
-    "STEPS": state.STEP,
-    "WAITING": state.WAITING,
-    "GATED": state.INT64,
-    "ADL_QUEUE": state.INT64,
-    "VOLUNTEERS": state.INT64,
-    "PEAKS": state.PEAK,
+    "ACCOUNTS": records.ACCOUNT,
+    "POSITIONS": records.POSITION,
+    "NODES": records.NODE,
+    "ORDERS": records.ORDER,
+    "TRIGGERS": records.TRIGGER,
+    "MARKETS": records.MARKET,
+    "TIERS": records.TIER,
+    "LEVELS": records.LEVEL,
+    "BUCKETS": records.INT32,
+    "WORDS": records.INT64,
+    "LADDERS": records.LADDER,
+    "ACCOUNT_SLOTS": records.SLOT,
+    "ORDER_SLOTS": records.SLOT,
+    "TOUCHED": records.INT64,
+    "BREACHED": records.INT64,
+    "LIQUIDATIONS": records.INT64,
+    "STOPS": records.INT64,
+    "REACHED": records.INT64,
+    "RANKS": records.RANK,
+    "CURVES": records.CURVE,
+    "BASIS": records.INT64,
+    "STALE": records.INT64,
+    "CASES": records.CASE,
+    "STEPS": records.STEP,
+    "WAITING": records.WAITING,
+    "GATED": records.INT64,
+    "ADL_QUEUE": records.INT64,
+    "VOLUNTEERS": records.INT64,
+    "PEAKS": records.PEAK,
 }
 
 
@@ -318,7 +318,7 @@ def write_losses(words: np.ndarray, losses: Losses) -> None:
     words[H.FUND_CAP_WINDOW_NS] = losses.fund_cap_window_ns
     words[H.DRAWDOWN_PPM] = losses.drawdown_ppm
     words[H.DRAWDOWN_STOP_PPM] = losses.drawdown_stop_ppm
-    words[H.DRAWDOWN_PART_NS] = max(1, losses.drawdown_window_ns // state.PEAK_PARTS)
+    words[H.DRAWDOWN_PART_NS] = max(1, losses.drawdown_window_ns // records.PEAK_PARTS)
     words[H.VOLUNTEER_EDGE_PPM] = losses.volunteer_edge_ppm
     words[H.COVERED_BAND_PPM] = losses.covered_band_ppm
     words[H.RETRY_NS] = losses.retry_ns
@@ -338,7 +338,7 @@ def write_steps(block: Block, profile: VenueProfile) -> None:
     block.words[H.STEPS_COUNT] = len(steps)
     for index, step in enumerate(steps):
         row = block.table("STEPS")[index]
-        for name in state.STEP.names:
+        for name in records.STEP.names:
             row[name] = getattr(step, name)
 
 

@@ -14,9 +14,9 @@ from engine.core.ledger import (
     touch_position,
 )
 from engine.core.position import find_position
+from engine.core.records import STOP_REACHED
 from engine.core.sorting import sort_keys
 from engine.core.state import (
-    STOP_REACHED,
     H,
     Ladders,
     accounts,

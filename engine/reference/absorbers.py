@@ -13,14 +13,16 @@ from engine.constants import (
     EventKind,
     Flag,
     LiquidationEnd,
+    PositionSide,
     RefusedTakeover,
     SystemAccount,
 )
 from engine.reference import margin, orders, policies, sizing
 from engine.reference.fund import move, pay_from_fund, to_fund
-from engine.reference.ledger import Account, Domain, Position, World
+from engine.reference.ledger import World
 from engine.reference.levels import case_of, emit_domain, is_below_backstop
 from engine.reference.liquidation_orders import liquidation_order, trade_order
+from engine.reference.records import Account, Domain, Position
 
 FUND = SystemAccount.INSURANCE_FUND
 BACKSTOP = SystemAccount.BACKSTOP
@@ -161,10 +163,18 @@ def volunteers(world: World, position: Position, price: int) -> list[Position]:
         if other.market_id == position.market_id
         and other.volunteer_lots
         and account.row != position.account_row
+        and fits_leg(other, change)
         and stays_solvent(
             world, other, change * min(other.volunteer_lots, abs(position.lots)), price
         )
     ]
+
+
+def fits_leg(position: Position, change: int) -> bool:
+    """Part of R116: the long leg of hedge mode takes longs only, the short leg shorts only."""
+    if position.position_side == PositionSide.NET:
+        return True
+    return (position.position_side == PositionSide.LONG) == (change > 0)
 
 
 def sell_covered(world: World, position: Position) -> None:

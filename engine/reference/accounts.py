@@ -19,13 +19,8 @@ from engine.constants import (
     SystemAccount,
 )
 from engine.reference import admission, margin
-from engine.reference.ledger import (
-    Account,
-    Command,
-    Position,
-    World,
-    leg_is_closing,
-)
+from engine.reference.ledger import World, leg_is_closing
+from engine.reference.records import Account, Command, Position
 
 
 def find_account(world: World, command: Command) -> tuple[Account | None, Reject | None]:

@@ -26,13 +26,8 @@ from engine.reference.book import (
     opposite,
     signed,
 )
-from engine.reference.ledger import (
-    Account,
-    Market,
-    Position,
-    World,
-    leg_is_closing,
-)
+from engine.reference.ledger import World, leg_is_closing
+from engine.reference.records import Account, Market, Position
 
 
 def check_shape(world: World, account: Account, command) -> Reject | None:

@@ -32,7 +32,8 @@ from engine.reference import (
     waterfall,
 )
 from engine.reference.book import Order
-from engine.reference.ledger import Case, Command, Domain, World
+from engine.reference.ledger import World
+from engine.reference.records import Case, Command, Domain
 from engine.venue import Capacities, DepthCurve
 from engine.views import DomainView
 

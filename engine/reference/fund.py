@@ -2,8 +2,9 @@
 
 from engine.constants import PPM, EventKind, SystemAccount
 from engine.reference import margin
-from engine.reference.ledger import Domain, World
+from engine.reference.ledger import World
 from engine.reference.levels import emit_domain
+from engine.reference.records import Domain
 
 FUND = SystemAccount.INSURANCE_FUND
 PEAK_PARTS = 16

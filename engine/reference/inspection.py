@@ -1,7 +1,8 @@
 """The rulebook's answer to "how do I stand?": the views of one account."""
 
 from engine.reference import absorbers, sizing
-from engine.reference.ledger import Case, Domain, Position, World
+from engine.reference.ledger import World
+from engine.reference.records import Case, Domain, Position
 from engine.views import DomainView, PositionView, StepView
 
 

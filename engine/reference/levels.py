@@ -14,7 +14,8 @@ from engine.constants import (
     SystemAccount,
 )
 from engine.reference import margin, orders
-from engine.reference.ledger import Account, Case, Command, Domain, World
+from engine.reference.ledger import World
+from engine.reference.records import Account, Case, Command, Domain
 
 
 def domains(world: World) -> list[Domain]:

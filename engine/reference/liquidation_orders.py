@@ -12,7 +12,8 @@ from engine.constants import (
 )
 from engine.reference import admission, margin, orders
 from engine.reference.book import Order
-from engine.reference.ledger import Position, World
+from engine.reference.ledger import World
+from engine.reference.records import Position
 
 
 def liquidation_order(world: World, position: Position, lots: int, limit: int) -> Order:

@@ -18,7 +18,8 @@ from engine.constants import (
 )
 from engine.reference import margin
 from engine.reference.book import Order, crosses, opposite, signed
-from engine.reference.ledger import Account, Market, Position, World
+from engine.reference.ledger import World
+from engine.reference.records import Account, Market, Position
 
 # -- resting orders ---------------------------------------------------------------------------
 

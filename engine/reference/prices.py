@@ -19,7 +19,8 @@ from engine.constants import (
 )
 from engine.reference import margin, orders
 from engine.reference.book import Order
-from engine.reference.ledger import Market, World
+from engine.reference.ledger import World
+from engine.reference.records import Market
 
 
 def set_index(world: World, market: Market, price: int) -> None:

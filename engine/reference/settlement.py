@@ -13,7 +13,8 @@ from engine.constants import (
     SystemAccount,
 )
 from engine.reference import accounts, levels, margin, orders, waterfall
-from engine.reference.ledger import Account, Command, Market, Position, World
+from engine.reference.ledger import World
+from engine.reference.records import Account, Command, Market, Position
 
 FUND = SystemAccount.INSURANCE_FUND
 

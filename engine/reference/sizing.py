@@ -2,7 +2,8 @@
 
 from engine.constants import PPB, PPM, Limit, Payoff, Size
 from engine.reference import fund, margin
-from engine.reference.ledger import Case, Domain, Position, World
+from engine.reference.ledger import World
+from engine.reference.records import Case, Domain, Position
 from engine.venue import StepNumbers
 
 

@@ -16,10 +16,8 @@ from engine.reference import admission, orders
 from engine.reference.book import (
     Order,
 )
-from engine.reference.ledger import (
-    Market,
-    World,
-)
+from engine.reference.ledger import World
+from engine.reference.records import Market
 
 
 def trigger_reference(market: Market, trigger_kind: int) -> int:

@@ -16,9 +16,10 @@ from engine.constants import (
     TimeInForce,
 )
 from engine.reference import absorbers, margin, orders, sizing
-from engine.reference.ledger import Domain, Position, World
+from engine.reference.ledger import World
 from engine.reference.levels import case_of, emit_domain, is_below_backstop
 from engine.reference.liquidation_orders import liquidation_order, trade_order, traded_quote
+from engine.reference.records import Domain, Position
 from engine.venue import StepNumbers
 
 ENDED_WELL = (LiquidationEnd.RESTORED, LiquidationEnd.PAUSED)
@@ -161,7 +162,7 @@ def net_hedged(world: World, domain: Domain) -> None:
         if long.position_side != PositionSide.LONG or short is None or short.isolated:
             continue
         lots = min(long.lots, -short.lots)
-        if lots:
+        if lots > 0:
             mark = world.markets[long.market_id].mark_price
             world.trade(account, long, account, short, -lots, mark, Cause.NETTED)
 

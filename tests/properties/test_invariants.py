@@ -127,7 +127,7 @@ def check_rest(venue: Venue) -> None:
     asks = [row[4] for row in venue.table("orders") if row[3] == Side.SELL]
     assert not bids or not asks or max(bids) < min(asks), "the book is crossed"
     positions = venue.table("positions")
-    for account_id, wallet, _ in venue.table("accounts"):
+    for account_id, wallet, *_ in venue.table("accounts"):
         mine = [row for row in positions if row[0] == account_id]
         held = any(row[3] for row in mine if not row[6])
         assert account_id < 16 or held or wallet >= 0, "in debt without a position"
