@@ -30,7 +30,6 @@ SEEDS, SEEDS_PER_TEST, COMMANDS = 240, 12, 600
 NEVER_SEEN = {
     "CANCELLED REQUOTE": "the market maker's own quotes are announced by DEPTH_SET",
     "CANCELLED DEPTH": "the market maker's own quotes are announced by DEPTH_SET",
-    "CANCELLED PRICE_BAND": "a market order ends at the band as MARKET_REMAINDER",
     "REJECTED TOO_MANY_ORDERS": "needs thousands of orders; see the test of that name",
 }
 
