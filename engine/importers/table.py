@@ -4,10 +4,11 @@ Every column is read as text; no number passes through a float. What the columns
 mean is in that format's own file or in `formats.py`. Reading bytes is in `packed.py`.
 """
 
+import dataclasses
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from engine.importers.common import FormatCode, FormatError, MarketSpec, shown, 
 from engine.importers.packed import read_lines
 
 _NUMBER = r"^([0-9]{1,24})(?:\.([0-9]{1,18}))?$"
+_EXPONENT = r"^-?[0-9](?:\.[0-9]{1,17})?e-[0-9]{1,2}$"
 _SIGNED = re.compile(r"^-[0-9]{1,24}(\.[0-9]{1,18})?$")
 TIME_MIN_NS = 10**18  # September 2001: an earlier time is one in another unit
 _UNIT_DECIMALS = {"s": 9, "ms": 6, "us": 3, "ns": 0}
@@ -29,15 +31,20 @@ _TEXT_TIMES = {  # polars' patterns; %.f also takes no fraction at all
 }
 
 
-@dataclass
+@dataclasses.dataclass
 class Table:
     """Rows of a CSV as text columns. `first_line` is the line of the file of the first row;
-    where rows were left out, `lines` holds the line of each (int64, shape (rows,))."""
+    where rows were left out, `lines` holds the line of each (int64, shape (rows,)). A table that
+    was not read row by row says in `rows_read` how many records it comes from, in `counts` what
+    became of those that are not in it, and in `others` of which other markets they are."""
 
     source: str
     first_line: int
     frame: pl.DataFrame
     lines: np.ndarray | None = None
+    rows_read: int | None = None
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     def part(self, wanted: np.ndarray) -> "Table":
         """The rows where `wanted` (shape (rows,)) is true; they keep their line numbers."""
@@ -70,6 +77,15 @@ class Table:
         changed = int((stripped != self.frame[field]).sum())
         self.frame = self.frame.with_columns(stripped.alias(field))
         return changed
+
+    def expand(self) -> None:
+        """Write small numbers like 1e-8, as JavaScript prints them, in full: 0.00000001."""
+        for field in self.frame.columns:
+            text = self.frame[field]
+            found = text.str.contains(_EXPONENT).fill_null(False)
+            if found.any():
+                plain = {number: f"{Decimal(number):f}" for number in text.filter(found).unique()}
+                self.frame = self.frame.with_columns(text.replace(plain).alias(field))
 
     def decimals(self, field: str, decimals: int) -> tuple[np.ndarray, np.ndarray]:
         """Non-negative numbers in units of 10**-decimals, rounded half to even.
@@ -214,60 +230,123 @@ def read_csv(
     them; a file without one (where that is allowed) is recognised by its number of columns.
     Quotes have no meaning; every row has every field.
     """
+
+    def names_of(fields: tuple[str, ...]) -> tuple[str, ...] | None:
+        return fields if fields in headers else None
+
+    bare = headers if header == "optional" else ()
+    expected = " or ".join(",".join(names) for names in headers)
+    yield from _tables(path, names_of, bare, expected, None, ())
+
+
+def read_columns(
+    path: Path | str,
+    needed: Sequence[str],
+    *,
+    may_be_empty: Sequence[str] = (),
+    layouts: Sequence[tuple[str, ...]] = (),
+    also: str = "",
+) -> Iterator[Table]:
+    """Yield the `needed` columns of a CSV, found by the names in its header, in any order.
+
+    A file whose first field is a number has no header: it is recognised by its number of columns
+    among `layouts`, and refused where there are none. Columns whose whole name matches the
+    pattern `also` are yielded too. Other columns are not read. An empty field is null in
+    `may_be_empty` and refused elsewhere.
+    """
+
+    def names_of(fields: tuple[str, ...]) -> tuple[str, ...] | None:
+        complete = set(needed) <= set(fields) and len(set(fields)) == len(fields)
+        return fields if complete else None
+
+    expected = f"a header with {','.join(needed)}"
+    wanted = re.compile(
+        "|".join([*map(re.escape, needed), also] if also else map(re.escape, needed))
+    )
+    yield from _tables(path, names_of, layouts, expected, wanted, may_be_empty)
+
+
+def _tables(
+    path: Path | str,
+    names_of: Callable[[tuple[str, ...]], tuple[str, ...] | None],
+    bare: Sequence[tuple[str, ...]],
+    expected: str,
+    wanted: re.Pattern[str] | None,
+    may_be_empty: Sequence[str],
+) -> Iterator[Table]:
+    """`names_of` accepts a header or returns None; `bare` are the layouts without one."""
     source = source_name(path)
     names: tuple[str, ...] | None = None
     for first_line, chunk in read_lines(path):
         if names is None:
             head, _, body = chunk.partition(b"\n")
-            names, has_header = _column_names(source, head, headers, header)
-            if has_header:
+            fields = tuple(head.rstrip(b"\r").decode("ascii", "replace").split(","))
+            names = names_of(fields)
+            if names is not None:
                 first_line, chunk = first_line + 1, body
+            else:
+                names = _bare_names(source, fields, bare, expected)
+            columns = [name for name in names if wanted is None or wanted.fullmatch(name)]
+            filled = tuple(name for name in columns if name not in may_be_empty)
         if chunk:
-            yield Table(source, first_line, _frame(source, first_line, chunk, names))
+            frame = _frame(source, first_line, chunk, names, columns, filled)
+            yield Table(source, first_line, frame)
     if names is None:
         raise FormatError(source, "", "", FormatCode.CONTENTS, "the file is empty")
 
 
-def _column_names(
-    source: str, line: bytes, headers: Sequence[tuple[str, ...]], header: str
-) -> tuple[tuple[str, ...], bool]:
-    fields = tuple(line.rstrip(b"\r").decode("ascii", "replace").split(","))
-    if fields in headers:
-        return fields, True
-    if header == "optional" and fields[0][:1].isdigit():
-        for names in headers:
+def _bare_names(
+    source: str, fields: tuple[str, ...], layouts: Sequence[tuple[str, ...]], expected: str
+) -> tuple[str, ...]:
+    """The layout of a file whose first line is no header, or a refusal of that line."""
+    if layouts and fields[0][:1].isdigit():
+        for names in layouts:
             if len(names) == len(fields):
-                return names, False
-        counts = " or ".join(str(len(names)) for names in headers)
+                return names
+        counts = " or ".join(str(len(names)) for names in layouts)
         reason = f"expected {counts} columns, got {len(fields)}"
         raise FormatError(source, "line 1", "", FormatCode.COLUMNS, reason)
-    expected = " or ".join(",".join(names) for names in headers)
     reason = f"expected {expected}, got {shown(','.join(fields))}"
     raise FormatError(source, "line 1", "", FormatCode.HEADER, reason)
 
 
-def _frame(source: str, first_line: int, chunk: bytes, names: tuple[str, ...]) -> pl.DataFrame:
-    """Parse whole lines; every failure is traced to its line."""
+def _frame(
+    source: str,
+    first_line: int,
+    chunk: bytes,
+    names: tuple[str, ...],
+    columns: Sequence[str],
+    filled: tuple[str, ...],
+) -> pl.DataFrame:
+    """Parse `columns` of whole lines; every failure is traced to its line.
+
+    The parser fills a short line with empty fields, so the commas of the chunk are counted.
+    """
+    lines = chunk.count(b"\n")
     try:
         frame = pl.read_csv(
             io.BytesIO(chunk.replace(b"\r\n", b"\n")),
             has_header=False,
             schema=dict.fromkeys(names, pl.String),
+            columns=[names.index(name) for name in columns],
             quote_char=None,
         )
     except pl.exceptions.PolarsError as error:
-        _explain(source, first_line, chunk, names)
+        _explain(source, first_line, chunk, names, filled)
         raise FormatError(source, "", "", FormatCode.TEXT, f"{error}") from None
-    lines = chunk.count(b"\n")
-    if frame.height != lines or frame.null_count().sum_horizontal()[0]:
-        _explain(source, first_line, chunk, names)
+    ragged = chunk.count(b",") != lines * (len(names) - 1)
+    holes = frame.select(filled).null_count().sum_horizontal()[0]
+    if frame.height != lines or ragged or holes:
+        _explain(source, first_line, chunk, names, filled)
         reason = f"expected {lines} rows from line {first_line}, got {frame.height}"
         raise FormatError(source, "", "", FormatCode.COLUMNS, reason)
     return frame
 
 
-def _explain(source: str, first_line: int, chunk: bytes, names: tuple[str, ...]) -> None:
-    """Raise FormatError for the first line that is not text of `names` fields, none empty."""
+def _explain(
+    source: str, first_line: int, chunk: bytes, names: tuple[str, ...], filled: tuple[str, ...]
+) -> None:
+    """Raise FormatError for the first line that is not text of `names`, those of `filled` full."""
     for number, line in enumerate(chunk.removesuffix(b"\n").split(b"\n"), first_line):
         place = f"line {number}"
         if not line.isascii():
@@ -278,5 +357,5 @@ def _explain(source: str, first_line: int, chunk: bytes, names: tuple[str, ...])
             reason = f"expected {len(names)} columns, got {len(fields)}"
             raise FormatError(source, place, "", FormatCode.COLUMNS, reason)
         for name, field in zip(names, fields, strict=True):
-            if not field:
+            if not field and name in filled:
                 raise FormatError(source, place, name, FormatCode.MISSING, "an empty field")
