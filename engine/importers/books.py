@@ -28,7 +28,7 @@ class Book(Converter):
         self.held = np.zeros(0, COMMAND)
         self.held_snapshot = np.zeros(0, bool)
         self.group = ""
-        self.touch = _Touch()
+        self.touch = Touch()
 
     def rows(self, table: Table, times: np.ndarray) -> np.ndarray:
         """Rows of every message but the last, which may go on in the next table."""
@@ -37,9 +37,11 @@ class Book(Converter):
         rows["side"] = table.words(fields["side"], self.spec.sides)
         rows["price"] = table.quotes(fields["price"], self.market)
         rows["lots"] = table.lots(fields["size"], self.market)
-        snapshot = table.words(fields["snapshot"], self.spec.snapshots) != 0
+        snapshot = np.zeros(len(rows), bool)
+        if "snapshot" in fields:
+            snapshot = table.words(fields["snapshot"], self.spec.snapshots) != 0
         self.report.rows_kept += len(rows)
-        groups = table.frame[fields["group"]]
+        groups = table.frame[fields.get("group", fields["time"])]
         starts = (groups != groups.shift(1, fill_value=self.group)).to_numpy()
         self.group = groups[-1]
         rows = np.concatenate((self.held, rows))
@@ -90,7 +92,7 @@ class Book(Converter):
         return kept
 
 
-class _Touch:
+class Touch:
     """The best bid and ask of a book, to tell whether they cross."""
 
     def __init__(self) -> None:
@@ -98,7 +100,8 @@ class _Touch:
         self.heaps: dict[int, list[int]] = {_BUY: [], _SELL: []}
 
     def crossings(self, rows: np.ndarray, last: np.ndarray) -> int:
-        """Apply rows; returns how many messages (that end where `last`) leave a crossed book."""
+        """Apply DEPTH and DEPTH_CLEAR rows; returns how many messages (that end where `last`)
+        leave a crossed book."""
         crossed = 0
         levels, bids, asks = self.levels, self.heaps[_BUY], self.heaps[_SELL]
         fields = (rows[name].tolist() for name in ("kind", "side", "price", "lots"))

@@ -116,7 +116,10 @@ class _Reader:
         self.report.rows_read += read
         self.others.update(table.others)
         for name, amount in table.counts.items():
-            self.report.count(name, amount)
+            if name == "gaps":
+                self.report.gaps += amount
+            else:
+                self.report.count(name, amount)
 
     def _own(self, table: Table) -> Table:
         """The rows of the symbol asked for."""

@@ -74,7 +74,7 @@ class _BookMessage(Struct):
 def read_orderbook_500(path: Path | str, market: MarketSpec, role: str, symbol: str) -> Import:
     """Import `orderbook.500` messages as DEPTH_CLEAR and DEPTH rows at the engine's time `cts`.
 
-    A message that does not follow the one before (`u`) is counted in `chain_breaks` and withdraws
+    A message that does not follow the one before (`u`) is counted as a gap and withdraws
     the book until the next snapshot; the messages in between are counted as `unsynced`.
     """
     tables = _book_tables(path, symbol)
@@ -86,7 +86,7 @@ def _book_tables(path: Path | str, symbol: str) -> Iterator[Table]:
     for messages in read_messages(path, msgspec.json.Decoder(_BookMessage)):
         names = ("line", "time", "message", "snapshot", "side", "price", "size")
         columns: Columns = {name: [] for name in names}
-        counts = {"messages": len(messages), "chain_breaks": 0, "unsynced": 0}
+        counts = {"messages": len(messages), "gaps": 0, "unsynced": 0}
         levels_read = 0
         for line, message in messages:
             data = message.data
@@ -98,7 +98,7 @@ def _book_tables(path: Path | str, symbol: str) -> Iterator[Table]:
             follows = message.kind == "snapshot" or (update and data.update == update + 1)
             if not follows:
                 counts["unsynced"] += 1
-                counts["chain_breaks"] += update > 0
+                counts["gaps"] += update > 0
                 # An empty snapshot: a level of size 0 is none, but the book is cleared.
                 levels = [(side, price, "0") for side, price, _ in levels[:1]] if update else []
             update = data.update if follows else 0

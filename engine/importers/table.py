@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -246,16 +247,18 @@ def read_columns(
     may_be_empty: Sequence[str] = (),
     layouts: Sequence[tuple[str, ...]] = (),
     also: str = "",
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Table]:
     """Yield the `needed` columns of a CSV, found by the names in its header, in any order.
 
     A file whose first field is a number has no header: it is recognised by its number of columns
     among `layouts`, and refused where there are none. Columns whose whole name matches the
     pattern `also` are yielded too. Other columns are not read. An empty field is null in
-    `may_be_empty` and refused elsewhere.
+    `may_be_empty` and refused elsewhere. `aliases` maps other names of a column to its own.
     """
 
     def names_of(fields: tuple[str, ...]) -> tuple[str, ...] | None:
+        fields = tuple(aliases.get(name, name) for name in fields)
         complete = set(needed) <= set(fields) and len(set(fields)) == len(fields)
         return fields if complete else None
 
