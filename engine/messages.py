@@ -52,9 +52,46 @@ class PricePoint(Message, kw_only=True):
         _check_time(self.time)
 
 
+# Of a column map: what its rows are -> the meanings that must have a column.
+MEANINGS = {
+    "trade": ("time", "price", "size"),
+    "quote": ("time", "bid_price", "bid_size", "ask_price", "ask_size"),
+    "book": ("time", "side", "price", "size"),
+    "ticker": ("time", "due", "rate", "index", "mark"),
+    "funding": ("time", "rate"),
+}
+MEANINGS_MORE = {"trade": ("side", "symbol"), "quote": ("symbol",), "ticker": ("symbol",),
+                 "book": ("group", "snapshot", "symbol"), "funding": ("symbol",)}  # fmt: skip
+
+
+class ColumnMap(Message, kw_only=True):
+    """Which column of a CSV means what: `fields` maps a meaning to the name of its column.
+
+    `unit` is that of the time. `names` are the columns of a file without a header, in order;
+    `repeats` the columns that together tell a row sent twice. Rows of a book with the same
+    `group` (without one: the same time) are one message; `snapshot` is true or false.
+    """
+
+    rows: Literal["trade", "quote", "book", "ticker", "funding"] = "trade"
+    fields: dict[str, Annotated[str, Meta(min_length=1, max_length=100)]]
+    unit: Literal["s", "ms", "us", "ns", "datetime", "datetimeT"] = "ms"
+    names: list[str] = []
+    repeats: list[str] = []
+
+    def __post_init__(self) -> None:
+        needed, more = MEANINGS[self.rows], MEANINGS_MORE[self.rows]
+        for name in needed:
+            if name not in self.fields:
+                raise ValueError(f"Expected a column for {name} in fields of {self.rows} rows")
+        for name in self.fields:
+            if name not in needed + more:
+                raise ValueError(f"Expected fields of {', '.join(needed + more)}, got {name!r}")
+
+
 class PriceFile(Message, kw_only=True):
     """A file of a public format. `kind` names the importer, `as` what its rows are used as.
 
+    `symbol` is the market's name in the file where that is another. `columns` is for kind "csv".
     The last four fields are for depth bands: levels a band is cut into, lots of a stale bid to
     take off every bid band, whether both sides get their mean, and whether stray spaces are read.
     """
@@ -62,7 +99,11 @@ class PriceFile(Message, kw_only=True):
     kind: Name
     path: PathText
     market: Name
-    role: Literal["index", "mark", "depth"] = msgspec.field(default="index", name="as")
+    role: Literal["index", "mark", "depth", "trade", "funding", "prices"] = msgspec.field(
+        default="index", name="as"
+    )
+    symbol: str = ""
+    columns: ColumnMap | None = None
     levels_per_band: Annotated[int, Meta(ge=1, le=c.DEPTH_LEVELS_MAX)] = 4
     subtract_lots: Annotated[int, Meta(ge=0, le=c.LOTS_MAX)] = 0
     average_sides: bool = False
