@@ -285,7 +285,7 @@ def import_files(
 
 def _column_map(text: str):
     """The column map written as `time=ts,price=px,...`; `rows`, `unit` and `names` are its own."""
-    from engine.messages import ColumnMap
+    from engine.column_map import ColumnMap
 
     if not text:
         return None

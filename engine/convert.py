@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine.column_map import ColumnMap
 from engine.importers.catalogue import (
     BANDS,
     FACTS,
@@ -31,7 +32,7 @@ from engine.importers.common import (
     merge_by_time,
 )
 from engine.importers.hftbacktest_write import write_hftbacktest
-from engine.messages import ColumnMap, PriceFile
+from engine.messages import PriceFile
 from engine.price_files import band_rows
 from engine.tape import (
     TapeInfo,

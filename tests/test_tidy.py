@@ -16,7 +16,8 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 
 # A file imports only from lines above its own, or from its own package.
 ORDER = (
-    *("constants", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
+    *("constants", "rows", "units", "column_map", "messages", "venue", "vectors", "core"),
+    *("reference",),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
     *("journal", "report", "exchange", "workload", "fuzz", "run_folder", "replay"),
     *("verify", "convert", "match", "explain", "study"),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from engine.column_map import ColumnMap
 from engine.constants import CommandKind
 from engine.importers import (
     binance_vision,
@@ -13,7 +14,6 @@ from engine.importers import (
 from engine.importers.columnar import read_format
 from engine.importers.common import Import, MarketSpec
 from engine.importers.formats import FORMATS, ROLES, Format, Shape
-from engine.messages import ColumnMap
 
 GENERIC = "csv"  # any CSV, with a column map
 BANDS = "bookDepth"  # distances from a mid price: without an index they are no prices yet

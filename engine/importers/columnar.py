@@ -28,7 +28,6 @@ from engine.importers.ticks import (
     Metrics,
     Ticker,
     Trades,
-    without_repeats,
 )
 
 REPEAT_ROWS = 4_096  # rows among which a repeat is looked for, beside those read together
@@ -80,6 +79,34 @@ def import_tables(
     return Import(report, _Reader(spec, converter, symbol, report).blocks(tables))
 
 
+class Repeats:
+    """Finds rows that were sent twice, among those read together and REPEAT_ROWS before them."""
+
+    def __init__(self, columns: tuple[str, ...], unique: str) -> None:
+        self.columns, self.unique = columns, unique
+        self.tail: pl.DataFrame | None = None
+
+    def fresh(self, table: Table) -> np.ndarray:
+        """False for each row equal to one before it; bool, shape (rows,).
+
+        A row with an empty field in one of the columns is never a repeat. A value of `unique`
+        that comes again with another row is refused.
+        """
+        seen = table.frame if self.tail is None else pl.concat((self.tail, table.frame))
+        before = seen.height - table.frame.height
+        self.tail = seen.tail(REPEAT_ROWS)
+        known = seen.select(pl.struct(self.columns).is_first_distinct()).to_series()
+        if known.all():
+            return np.ones(table.frame.height, bool)
+        first = seen.select(pl.struct(seen.columns).is_first_distinct()).to_series()
+        empty = seen.select(pl.any_horizontal(pl.col(*self.columns).is_null())).to_series()
+        if self.unique:
+            again = first & ~empty & ~seen[self.unique].is_first_distinct()
+            reason = "expected it once, and it was there with other fields"
+            table.refuse(again.to_numpy()[before:], self.unique, FormatCode.DUPLICATE, reason)
+        return (first | empty).to_numpy()[before:]
+
+
 class _Reader:
     """The state of one import that is not the converter's."""
 
@@ -90,7 +117,7 @@ class _Reader:
         self.unit = "" if spec.unit == "ms or us" else spec.unit
         self.time_ns = 0
         self.number = 0
-        self.tail: pl.DataFrame | None = None
+        self.repeats = Repeats(spec.repeats, spec.unique)
         self.others: set[str] = set()
 
     def blocks(self, tables: Iterable[Table]) -> Iterator[np.ndarray]:
@@ -137,7 +164,7 @@ class _Reader:
     def _fresh(self, table: Table) -> Table:
         """Rows that repeat none before them; gaps in a column that counts up by one."""
         if self.spec.repeats:
-            fresh, self.tail = without_repeats(table, self.spec.repeats, self.tail, REPEAT_ROWS)
+            fresh = self.repeats.fresh(table)
             self.report.duplicates += int((~fresh).sum())
             table = table.part(fresh)
         if self.spec.number and table.frame.height:

@@ -58,9 +58,11 @@ class Format(Struct, frozen=True, kw_only=True):
     Meanings: time, nanos (of the second in time), price, size, side, symbol, group (rows of one
     message), snapshot, bid_price, bid_size, ask_price, ask_size, index, mark, rate, due (when the
     rate is paid), and the metrics' own. `unit` is that of the time: s, ms, us, ns, "ms or us" by
-    its size, or datetime, datetimeD, datetimeT. `repeats` names the columns that together tell a
-    row sent twice; `number` a column that counts up by one. `layouts` are the columns of files
-    without a header. `averaged`: prices are means of fills and need not be on the tick.
+    its size, or datetime, datetimeD, datetimeT. With `repeats`, columns that tell rows apart, a
+    row equal to an earlier one in every column that is read is left out; `unique` is a column
+    whose value comes only once, `number` one that also counts up by one. `layouts` are the
+    columns of files without a header. `averaged`: prices are means of fills and need not be on
+    the tick.
     """
 
     kind: str
@@ -72,6 +74,7 @@ class Format(Struct, frozen=True, kw_only=True):
     layouts: tuple[tuple[str, ...], ...] = ()
     may_be_empty: tuple[str, ...] = ()
     repeats: tuple[str, ...] = ()
+    unique: str = ""
     number: str = ""
     late_max_ns: Annotated[int, Meta(ge=0)] = LATE_MAX_NS
     interval_ns: int = 0  # between two rows, where it is fixed
@@ -116,6 +119,7 @@ _ARCHIVE = (
         sides=_MAKER_WORDS,
         layouts=(_AGG, (*_AGG, "is_best_match")),
         repeats=("agg_trade_id",),
+        unique="agg_trade_id",
         number="agg_trade_id",
     ),
     Format(
@@ -126,6 +130,7 @@ _ARCHIVE = (
         sides=_MAKER_WORDS,
         layouts=(_TRADES, (*_TRADES, "is_best_match")),
         repeats=("id",),
+        unique="id",
         number="id",
     ),
     Format(
@@ -137,6 +142,7 @@ _ARCHIVE = (
         unit="ms or us",
         layouts=(_TICKER_COLUMNS,),
         repeats=("update_id",),
+        unique="update_id",
     ),
     Format(
         kind="fundingRate",
@@ -145,6 +151,7 @@ _ARCHIVE = (
         unit="ms or us",
         layouts=(("calc_time", "funding_interval_hours", "last_funding_rate"),),
         repeats=("calc_time",),
+        unique="calc_time",
         late_max_ns=0,
     ),
     Format(
@@ -173,6 +180,7 @@ _ARCHIVE = (
         may_be_empty=("count_toptrader_long_short_ratio", "sum_toptrader_long_short_ratio",
                       "count_long_short_ratio", "sum_taker_long_short_vol_ratio"),
         repeats=("create_time",),
+        unique="create_time",
         late_max_ns=0,
         interval_ns=300 * 10**9,
     ),
@@ -199,7 +207,7 @@ _NORMALISED = (
         exponents=True,
         sides=_WORDS | {"unknown": 0},
         may_be_empty=("id",),
-        repeats=("id", "timestamp", "price", "amount"),
+        repeats=("id",),
     ),
     Format(
         kind="tardis.liquidations",
@@ -209,7 +217,7 @@ _NORMALISED = (
         exponents=True,
         sides=_WORDS,
         may_be_empty=("id",),
-        repeats=("id", "timestamp", "price", "amount"),
+        repeats=("id",),
         averaged=True,
         notes=(_LOWER_BOUND_MAYBE,),
     ),
@@ -263,6 +271,7 @@ _VENUES = (
         unit="s",
         sides=_WORDS,
         repeats=("trdMatchID",),
+        unique="trdMatchID",
     ),
     Format(
         kind="bybit.spotTrades",
@@ -271,6 +280,7 @@ _VENUES = (
         unit="ms or us",
         sides=_WORDS,
         repeats=("id",),
+        unique="id",
     ),
     Format(
         kind="bitmex.trades",
@@ -280,6 +290,7 @@ _VENUES = (
         sides=_WORDS,
         may_be_empty=("side",),
         repeats=("trdMatchID",),
+        unique="trdMatchID",
     ),
     Format(
         kind="bitmex.liquidations",
@@ -288,7 +299,7 @@ _VENUES = (
                 "side": "side", "size": "leavesQty", "price": "price"},
         unit="s",
         sides=_WORDS,
-        repeats=("orderID", "leavesQty", "price"),
+        repeats=("orderID",),
         notes=(
             "liquidation orders as they were placed, at the bankruptcy price and full size: "
             "what they were filled at is in the trades",
@@ -302,6 +313,7 @@ _VENUES = (
         unit="ms or us",
         sides=_WORDS,
         repeats=("trade_id",),
+        unique="trade_id",
     ),
     Format(
         kind="kraken.trades",

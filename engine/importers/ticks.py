@@ -5,7 +5,6 @@ facts that no command has. What is left out or rounded is counted in the report.
 """
 
 import numpy as np
-import polars as pl
 
 from engine import constants as c
 from engine.importers.common import FormatCode, ImportReport, MarketSpec, new_commands
@@ -200,19 +199,3 @@ class Ticker(Converter):
         paid = (due[announced] > before) & (due[announced] <= times)
         self.time_ns, self.due_ns, self.rate_ppb = int(times[-1]), int(due[-1]), int(rates[-1])
         return np.flatnonzero(paid), rates[announced[paid]]
-
-
-def without_repeats(
-    table: Table, keys: tuple[str, ...], tail: pl.DataFrame | None, kept: int
-) -> tuple[np.ndarray, pl.DataFrame]:
-    """Which rows of a table (bool, shape (rows,)) do not repeat one of `tail` or of the table.
-
-    Also returns the next tail: the keys of the last `kept` rows. Rows with an empty key are
-    never repeats.
-    """
-    own = table.frame.select(keys)
-    seen = own if tail is None else pl.concat((tail, own))
-    first = seen.select(pl.struct(keys).is_first_distinct()).to_series()
-    empty = seen.select(pl.any_horizontal(pl.col(*keys).is_null())).to_series()
-    fresh = (first | empty).to_numpy()[seen.height - own.height :]
-    return fresh, seen.tail(kept)
