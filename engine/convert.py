@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from engine.column_map import ColumnMap
 from engine.importers.catalogue import (
+    ACCOUNTS,
     BANDS,
     FACTS,
     GENERIC,
@@ -30,8 +31,10 @@ from engine.importers.common import (
     MarketSpec,
     market_spec,
     merge_by_time,
+    source_name,
 )
 from engine.importers.hftbacktest_write import write_hftbacktest
+from engine.importers.hyperliquid_accounts import read_accounts
 from engine.messages import PriceFile
 from engine.price_files import band_rows
 from engine.tape import (
@@ -46,7 +49,12 @@ from engine.tape import (
 from engine.units import UnitError, parse_decimal
 from engine.venue import MarketNumbers, load_venue, market_numbers
 
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
 TABLE_SUFFIX = ".parquet"
+MONEY_DECIMALS = 6  # of the settlement asset where no venue profile says so
 Progress = Callable[[ImportReport], None]
 
 
@@ -65,11 +73,13 @@ class Source(NamedTuple):
 
 
 class Units(NamedTuple):
-    """A market's units. `numbers` is None where they do not come from a venue profile."""
+    """A market's units, and the decimals of the money it is settled in. `numbers` is None where
+    they do not come from a venue profile."""
 
     spec: MarketSpec
     market: TapeMarket
     numbers: MarketNumbers | None
+    decimals: int
 
 
 def market_units(text: str, venue: str | None) -> Units:
@@ -86,7 +96,7 @@ def market_units(text: str, venue: str | None) -> Units:
         market = profile.markets[spec.market_id - 1]
         numbers = market_numbers(profile, market)
         units = TapeMarket(symbol=text, price_decimals=market.price_decimals, lot=market.lot)
-        return Units(spec, units, numbers)
+        return Units(spec, units, numbers, profile.settlement.decimals)
     symbol, *rest = text.split(":")
     if len(rest) != 2 or not symbol:
         raise ImportRequestError("import: --market: expected SYMBOL:TICK:LOT without a --venue")
@@ -97,7 +107,9 @@ def market_units(text: str, venue: str | None) -> Units:
         spec = MarketSpec(market_id=1, price_decimals=decimals, lot=lot, tick_price=tick_price)
     except (UnitError, ValueError) as error:
         raise ImportRequestError(f"import: --market: {text}: {error}") from None
-    return Units(spec, TapeMarket(symbol=symbol, price_decimals=decimals, lot=lot), None)
+    return Units(
+        spec, TapeMarket(symbol=symbol, price_decimals=decimals, lot=lot), None, MONEY_DECIMALS
+    )
 
 
 def import_files(
@@ -119,7 +131,7 @@ def import_files(
     sources = [_checked(source, output, columns) for source in sources]
     reader = _Files(units, columns, reports, progress)
     if output.suffix == TABLE_SUFFIX:
-        _write_table(reader.chain(sources), output)
+        _write_table(reader.tables(sources), output)
         return reports, None
     order = sorted(sources, key=lambda source: ROLE_ORDER.index(source.role))
     index = [source for source in order if source.role == "index"]
@@ -185,6 +197,28 @@ class _Files:
         spec = self.units.spec
         return band_rows(asked, self.chain(group), spec.market_id, self.units.numbers, prices)
 
+    def tables(self, sources: Sequence[Source]) -> "Iterator[pa.Table]":
+        """Rows of sources that become a table of facts."""
+        import pyarrow as pa
+
+        if any(source.kind == ACCOUNTS for source in sources):
+            if len(sources) > 1:
+                raise ImportRequestError(f"import: {ACCOUNTS}: expected one file")
+            yield from (frame.to_arrow() for frame in self._accounts(sources[0]))
+            return
+        for block in self.chain(sources):
+            names = block.dtype.names
+            yield pa.table({name: np.ascontiguousarray(block[name]) for name in names})
+
+    def _accounts(self, source: Source) -> "Iterator[pl.DataFrame]":
+        report = ImportReport(source=source_name(source.path), format=source.kind)
+        self.reports.append(report)
+        spec, market, _, decimals = self.units
+        coin = source.symbol or market.symbol
+        for frame in read_accounts(source.path, spec, market.symbol, coin, decimals, report):
+            self.progress(report)
+            yield frame
+
     def chain(self, group: Sequence[Source]) -> Iterator[np.ndarray]:
         """Rows of each in turn; one that begins before the last one ends is refused."""
         before_ns = 0
@@ -207,18 +241,14 @@ class _Files:
                 yield block
 
 
-def _write_table(blocks: Iterable[np.ndarray], output: Path) -> None:
-    """Stream rows into a Parquet file that appears only when it is complete."""
-    import pyarrow as pa
+def _write_table(tables: "Iterable[pa.Table]", output: Path) -> None:
+    """Stream tables into a Parquet file that appears only when it is complete."""
     import pyarrow.parquet as pq
 
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     writer = None
     try:
-        for block in blocks:
-            table = pa.table(
-                {name: np.ascontiguousarray(block[name]) for name in block.dtype.names}
-            )
+        for table in tables:
             writer = writer or pq.ParquetWriter(partial, table.schema)
             writer.write_table(table)
         if writer is None:

@@ -17,6 +17,7 @@ from engine.importers.formats import FORMATS, ROLES, Format, Shape
 
 GENERIC = "csv"  # any CSV, with a column map
 BANDS = "bookDepth"  # distances from a mid price: without an index they are no prices yet
+ACCOUNTS = "hyperliquid.accounts"  # positions of accounts: a population, not a history
 FACTS = "facts"  # the role of rows that no command has: they go into a table of their own
 
 # kind -> what its rows can be used as; the first is meant where nothing is said
@@ -31,6 +32,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "bybit.ob500": ("depth",),
     "hyperliquid.nodeFills": ("trade", "index", "mark", FACTS),
     "databento.mbo": ("depth",),
+    ACCOUNTS: (FACTS,),
     GENERIC: ("trade", "index", "mark", "depth", "funding", "prices"),
 }
 
@@ -77,7 +79,7 @@ def read_file(
     columns: ColumnMap | None = None,
     trim_spaces: bool = False,
 ) -> Import:
-    """Import one file of one of KINDS as one of its roles.
+    """Import one file of one of KINDS, but for ACCOUNTS, as one of its roles.
 
     `symbol` is the market's name in the file. Depth bands come as BANDS rows whatever the role.
     """
