@@ -307,7 +307,8 @@ def _print_import(report) -> None:
     counts, notes = facts.pop("counts"), facts.pop("notes")
     del facts["refused"], facts["refusal"]  # a refused import is an error line instead
     for name in ("first_time_ns", "last_time_ns"):
-        facts[name.removesuffix("_ns")] = format_time_ns(facts.pop(name))
+        time_ns = facts.pop(name)
+        facts[name.removesuffix("_ns")] = format_time_ns(time_ns) if time_ns else "none"
     lines = [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value, "")
              for name, value in (facts | counts).items()]  # fmt: skip
     _print_rows(lines)
