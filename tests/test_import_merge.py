@@ -16,10 +16,13 @@ from engine.convert import (
     import_files,
     market_units,
 )
+from engine.importers import packed
 from engine.importers.common import FormatError
 from engine.importers.hftbacktest_npz import read_hftbacktest
+from engine.scenario import load_scenario, market_commands
 from engine.tape import read_tape
 from import_samples import BEGIN, SAMPLES
+from small_scenario import SMALL, refusal
 
 UNITS = market_units("BTCUSDT:0.1:0.001", None)
 KINDS = CommandKind
@@ -60,7 +63,8 @@ def test_rows_of_equal_times_come_in_the_stated_order(tmp_path):
     assert len(reports) == 5 and set(rows["market_id"].tolist()) == {1}
 
 
-def test_one_damaged_file_of_several_leaves_nothing(tmp_path):
+def test_one_damaged_file_of_several_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "CHUNK_BYTES", 60)  # the damage comes after rows were written
     good, bad = write(tmp_path, "aggTrades"), write(tmp_path, "tardis.quotes")
     bad.write_text(bad.read_text().replace("100.1", "100.13"))
     sources = [Source("aggTrades", good), Source("tardis.quotes", bad)]
@@ -71,7 +75,7 @@ def test_one_damaged_file_of_several_leaves_nothing(tmp_path):
     sources = [Source("tardis.liquidations", liquidations)]
     with pytest.raises(FormatError, match="line 3: price: NOT_A_NUMBER"):
         import_files(sources, UNITS, tmp_path / "a.parquet")
-    names = {path.name for path in tmp_path.iterdir()}
+    names = {path.name for path in tmp_path.iterdir()}  # no partial file either
     assert names == {"aggTrades", "tardis.quotes", "tardis.liquidations"}
 
 
@@ -123,6 +127,44 @@ def test_a_tape_goes_out_as_an_event_array(tmp_path):
     assert again[names].tolist() == tape_rows(tmp_path / "a.crashtape")[names].tolist()
     with pytest.raises(ImportRequestError, match="export: --market: expected one of BTCUSDT"):
         export_hftbacktest(tmp_path / "a.crashtape", "X", tmp_path / "b.npz")
+
+
+FILES = """
+[[prices.files]]
+kind = "csv"
+path = "any.csv"
+market = "BTCUSDT"
+as = "index"
+columns.unit = "s"
+columns.fields = { time = "when", price = "px", size = "qty" }
+[[prices.files]]
+kind = "aggTrades"
+path = "aggTrades"
+market = "BTCUSDT"
+as = "trade"
+[[prices.files]]
+kind = "fundingRate"
+path = "fundingRate"
+market = "BTCUSDT"
+as = "funding"
+"""
+
+
+def test_a_scenario_reads_the_same_files(tmp_path):
+    for kind in ("aggTrades", "fundingRate"):
+        write(tmp_path, kind)
+    (tmp_path / "any.csv").write_text("when,px,qty\n1700000000,100.05,1\n")
+    begin, end = SMALL.index("[prices]"), SMALL.index("[population]")
+    path = tmp_path / "small.toml"
+    text = SMALL[:begin] + FILES + SMALL[end:]
+    path.write_text(text)
+    rows = np.concatenate(list(market_commands(load_scenario(path))))
+    assert rows["kind"].tolist() == [KINDS.FUNDING, KINDS.INDEX, *3 * [KINDS.TRADE], KINDS.FUNDING]
+    assert rows["price"].tolist() == [0, 10005, 10000, 10010, 10020, 0]
+    path.write_text(text.replace("columns.unit", "columns.mood"))
+    assert "mood" in refusal(path)
+    path.write_text(text.replace('as = "index"', 'as = "depth"'))
+    assert "expected as = trade or index or mark for rows of trade" in refusal(path)
 
 
 PEAK = """
