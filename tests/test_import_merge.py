@@ -64,7 +64,7 @@ def test_rows_of_equal_times_come_in_the_stated_order(tmp_path):
 
 
 def test_one_damaged_file_of_several_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(packed, "CHUNK_BYTES", 60)  # the damage comes after rows were written
+    monkeypatch.setattr(packed, "CHUNK_BYTES", 20)  # the damage comes after rows were written
     good, bad = write(tmp_path, "aggTrades"), write(tmp_path, "tardis.quotes")
     bad.write_text(bad.read_text().replace("100.1", "100.13"))
     sources = [Source("aggTrades", good), Source("tardis.quotes", bad)]
