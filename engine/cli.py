@@ -318,14 +318,14 @@ def _print_import(report) -> None:
 
 @app.command()
 def export(
-    tape: Annotated[Path, typer.Argument(help="A tape.")],
-    market: Annotated[str, typer.Option(help="The symbol of the market on the tape.")],
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a tape.")],
+    market: Annotated[str, typer.Option(help="The symbol of the market.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .npz file to write.")],
 ) -> None:
-    """Write a tape's trades and depth as an event array that hftbacktest reads."""
-    from engine.convert import export_hftbacktest
+    """Write a run's or a tape's trades and book as an event array that hftbacktest reads."""
+    from engine.export import export_hftbacktest
 
-    count = export_hftbacktest(tape, market, output)
+    count = export_hftbacktest(source, market, output)
     print(f"{output}: {count:,} events")
 
 
@@ -364,6 +364,7 @@ def match(
 _STATUS = {
     BAD_INPUT: {
         "engine.convert": ("ImportRequestError",),
+        "engine.export": ("ExportError",),
         "engine.importers.common": ("FormatError",),
         "engine.match": ("MatchError",),
         "engine.population.columns": ("PopulationError",),

@@ -1,4 +1,4 @@
-"""Files of public formats to a tape, a tape to files: `crashtape import` and `crashtape export`.
+"""Files of public formats to a tape: the work behind `crashtape import`.
 
 The importers read, the tape writer writes; here the units come from a venue profile or from the
 command line, and several files of one market become one stream in order of time. Rows that no
@@ -33,7 +33,6 @@ from engine.importers.common import (
     merge_by_time,
     source_name,
 )
-from engine.importers.hftbacktest_write import write_hftbacktest
 from engine.importers.hyperliquid_accounts import read_accounts
 from engine.messages import PriceFile
 from engine.price_files import band_rows
@@ -42,8 +41,6 @@ from engine.tape import (
     TapeMarket,
     TapeMetadata,
     TapeWriter,
-    read_tape,
-    tape_info,
     verify_tape,
 )
 from engine.units import UnitError, parse_decimal
@@ -259,21 +256,3 @@ def _write_table(tables: "Iterable[pa.Table]", output: Path) -> None:
         if writer is not None:
             writer.close()
         partial.unlink(missing_ok=True)
-
-
-def export_hftbacktest(tape: Path, symbol: str, output: Path) -> int:
-    """Write one market of a tape as an hftbacktest .npz; returns the number of events.
-
-    Raises TapeError, and ImportRequestError where the tape has no such market.
-    """
-    markets = tape_info(tape).metadata.markets
-    symbols = [market.symbol for market in markets]
-    if symbol not in symbols:
-        reason = f"expected one of {', '.join(symbols)}, got {symbol!r}"
-        raise ImportRequestError(f"export: --market: {reason}")
-    place = symbols.index(symbol)
-    market = markets[place]
-    spec = MarketSpec(
-        market_id=place + 1, price_decimals=market.price_decimals, lot=market.lot, tick_price=1
-    )
-    return write_hftbacktest(output, lambda: read_tape(tape), spec)

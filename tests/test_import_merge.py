@@ -12,10 +12,10 @@ from engine.constants import CommandKind
 from engine.convert import (
     ImportRequestError,
     Source,
-    export_hftbacktest,
     import_files,
     market_units,
 )
+from engine.export import ExportError, export_hftbacktest
 from engine.importers import packed
 from engine.importers.common import FormatError
 from engine.importers.hftbacktest_npz import read_hftbacktest
@@ -125,7 +125,7 @@ def test_a_tape_goes_out_as_an_event_array(tmp_path):
     again = np.concatenate(list(read_hftbacktest(tmp_path / "a.npz", UNITS.spec)))
     names = ["time_ns", "kind", "side", "price", "lots"]
     assert again[names].tolist() == tape_rows(tmp_path / "a.crashtape")[names].tolist()
-    with pytest.raises(ImportRequestError, match="export: --market: expected one of BTCUSDT"):
+    with pytest.raises(ExportError, match="export: --market: expected one of BTCUSDT"):
         export_hftbacktest(tmp_path / "a.crashtape", "X", tmp_path / "b.npz")
 
 

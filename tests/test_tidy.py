@@ -20,7 +20,7 @@ ORDER = (
     *("reference",),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
     *("journal", "report", "exchange", "workload", "fuzz", "run_folder", "replay"),
-    *("verify", "convert", "match", "explain", "study"),
+    *("verify", "convert", "export", "match", "explain", "study"),
     *("cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}
