@@ -249,6 +249,9 @@ def import_files(
     columns: Annotated[
         str, typer.Option(metavar="MEANING=COLUMN,...", help="The columns of kind csv.")
     ] = "",
+    trim_spaces: Annotated[
+        bool, typer.Option("--trim-spaces", help="Read bookDepth with spaces before the time.")
+    ] = False,
 ) -> None:
     """Turn files of public formats into a tape."""
     from engine.convert import Source, market_units
@@ -273,6 +276,7 @@ def import_files(
             market_units(market, venue),
             output,
             columns=_column_map(columns),
+            trim_spaces=trim_spaces,
             progress=show,
         )
     for report in reports:

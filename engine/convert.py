@@ -115,18 +115,20 @@ def import_files(
     output: Path,
     *,
     columns: ColumnMap | None = None,
+    trim_spaces: bool = False,
     progress: Progress = lambda report: None,
 ) -> tuple[list[ImportReport], TapeInfo | None]:
     """Write a tape of one market, or a table of facts where `output` is a .parquet file.
 
     Files of one kind and role are read one after the other, in the order given; those of
     different kinds are merged by time. Rows of equal times come in the order of ROLE_ORDER:
-    funding, index, mark, trades, depth. Returns a report a file, and what the tape holds. Raises
+    funding, index, mark, trades, depth. `trim_spaces` reads depth bands with spaces before their
+    time, which the archive has held. Returns a report a file, and what the tape holds. Raises
     FormatError, ImportRequestError and TapeError; where one file is refused nothing is written.
     """
     reports: list[ImportReport] = []
     sources = [_checked(source, output, columns) for source in sources]
-    reader = _Files(units, columns, reports, progress)
+    reader = _Files(units, columns, trim_spaces, reports, progress)
     if output.suffix == TABLE_SUFFIX:
         _write_table(reader.tables(sources), output)
         return reports, None
@@ -175,10 +177,11 @@ class _Files:
         self,
         units: Units,
         columns: ColumnMap | None,
+        trim_spaces: bool,
         reports: list[ImportReport],
         progress: Progress,
     ) -> None:
-        self.units, self.columns = units, columns
+        self.units, self.columns, self.trim_spaces = units, columns, trim_spaces
         self.reports, self.progress = reports, progress
 
     def stream(self, group: Sequence[Source], index: Sequence[Source]) -> Iterator[np.ndarray]:
@@ -188,7 +191,7 @@ class _Files:
         if self.units.numbers is None or not index:
             reason = "distances from a mid: give a --venue, and an index --with them"
             raise ImportRequestError(f"import: {BANDS}: {reason}")
-        quiet = _Files(self.units, self.columns, [], lambda report: None)
+        quiet = _Files(self.units, self.columns, self.trim_spaces, [], lambda report: None)
         asked = PriceFile(kind=BANDS, path="x", market="x", role="depth")
         prices = quiet.chain(index)
         spec = self.units.spec
@@ -227,6 +230,7 @@ class _Files:
                 source.role,
                 source.symbol or self.units.market.symbol,
                 columns=self.columns,
+                trim_spaces=self.trim_spaces,
             )
             self.reports.append(rows.report)
             for block in rows:
