@@ -266,10 +266,12 @@ def import_files(
         other, _, use = what.partition("@")
         sources.append(Source(other, Path(name), use, other_symbol or symbol))
     with _progress_bar() as bar:
-        task = bar.add_task("Importing", total=None, amount="")
+        total = len(sources) if len(sources) > 1 else None
+        task = bar.add_task("Importing", total=total, amount="")
 
-        def show(report) -> None:
-            bar.update(task, amount=f"{report.source}: {report.rows_read:,} rows")
+        def show(report, done: int) -> None:
+            amount = f"{report.source}: {report.rows_read:,} rows"
+            bar.update(task, completed=done, amount=amount)
 
         reports, info = convert(
             sources,

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIX = ".parquet"
 MONEY_DECIMALS = 6  # of the settlement asset where no venue profile says so
-Progress = Callable[[ImportReport], None]
+Progress = Callable[[ImportReport, int], None]  # of the file being read, and files before it
 
 
 class ImportRequestError(ValueError):
@@ -116,7 +116,7 @@ def import_files(
     *,
     columns: ColumnMap | None = None,
     trim_spaces: bool = False,
-    progress: Progress = lambda report: None,
+    progress: Progress = lambda report, done: None,
 ) -> tuple[list[ImportReport], TapeInfo | None]:
     """Write a tape of one market, or a table of facts where `output` is a .parquet file.
 
@@ -191,7 +191,7 @@ class _Files:
         if self.units.numbers is None or not index:
             reason = "distances from a mid: give a --venue, and an index --with them"
             raise ImportRequestError(f"import: {BANDS}: {reason}")
-        quiet = _Files(self.units, self.columns, self.trim_spaces, [], lambda report: None)
+        quiet = _Files(self.units, self.columns, self.trim_spaces, [], lambda report, done: None)
         asked = PriceFile(kind=BANDS, path="x", market="x", role="depth")
         prices = quiet.chain(index)
         spec = self.units.spec
@@ -216,7 +216,7 @@ class _Files:
         spec, market, _, decimals = self.units
         coin = source.symbol or market.symbol
         for frame in read_accounts(source.path, spec, market.symbol, coin, decimals, report):
-            self.progress(report)
+            self.progress(report, 0)
             yield frame
 
     def chain(self, group: Sequence[Source]) -> Iterator[np.ndarray]:
@@ -238,7 +238,7 @@ class _Files:
                     code, reason = FormatCode.TIME_BACKWARDS, "begins before the file given before"
                     raise FormatError(source.path.name, "", "time", code, f"{reason} it ends")
                 before_ns = int(block["time_ns"][-1])
-                self.progress(rows.report)
+                self.progress(rows.report, len(self.reports) - 1)
                 yield block
 
 

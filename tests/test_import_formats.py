@@ -163,6 +163,8 @@ def test_every_packing_and_its_damage(tmp_path, sample):
         packed_bytes = buffer.getvalue().to_pybytes()
         path.write_bytes(packed_bytes)
         assert np.array_equal(rows_of(read(path, sample)), expected), codec
+        path.write_bytes(packed_bytes + b"more")
+        assert refused(path, sample).code == "TORN", codec
         path.write_bytes(packed_bytes[: len(packed_bytes) - 12])
         assert refused(path, sample).code == "TORN", codec
 
