@@ -15,9 +15,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.constants import CommandKind, Side
+from engine.constants import CommandKind, EventKind, Side
+from engine.exchange import Exchange
 from engine.importers.catalogue import read_file
 from engine.importers.common import FormatError, MarketSpec, new_commands
+from engine.venue import Capacities
 
 pytestmark = pytest.mark.realdata
 
@@ -138,6 +140,19 @@ def test_the_book_after_the_last_snapshot(shared_data, place):
             expected[side, int(Decimal(value) * 100)] = int(Decimal(amount) * 1000)
     assert book_of(rows) == expected
     assert report.rows_kept == 10 and report.crossed == 0
+
+
+@pytest.mark.parametrize("place", [2, 3, 6])
+def test_the_engine_holds_the_recorded_book(shared_data, place):
+    rows, _, _ = read(shared_data, place)
+    exchange = Exchange("binance_usdm", capacities=Capacities(orders_max=2_000), feedback_ppm=0)
+    events = exchange.submit(rows)
+    assert not (events["kind"] == EventKind.REJECTED).any()
+    book = book_of(rows)
+    bid = max((price for side, price in book if side == Side.BUY), default=0)
+    ask = min((price for side, price in book if side == Side.SELL), default=0)
+    expected = (bid, book.get((Side.BUY, bid), 0), ask, book.get((Side.SELL, ask), 0))
+    assert exchange.best(1) == expected
 
 
 def test_the_last_quote(shared_data):
