@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.constants import Flag
+from engine.constants import CommandKind, Flag, Side
 from engine.importers import columnar, packed
+from engine.importers.books import Touch
 from engine.importers.catalogue import read_file
 from engine.importers.common import FormatError, new_commands
 from engine.importers.formats import FORMATS, LIQUIDATION, METRICS, ROLES
@@ -267,6 +268,30 @@ def test_a_block_ends_with_every_message(tmp_path):
             rows = rows_of(read(tmp_path / "a", sample))
             ends = rows["time_ns"][rows["flags"] == Flag.LAST_OF_BLOCK]
             assert ends.tolist() == sorted(set(rows["time_ns"].tolist())), sample.kind
+
+
+def test_a_part_of_a_file_may_hold_nothing_but_crossed_quotes_or_repeats(tmp_path, monkeypatch):
+    sample = next(each for each in SAMPLES if each.kind == "bookTicker")
+    head, first, second, crossed, last = sample.text.splitlines(keepends=True)
+    (tmp_path / "a").write_text(head + crossed + first + first + second + last)
+    expected = facts_of(rows_of(read(tmp_path / "a", sample)))
+    monkeypatch.setattr(packed, "CHUNK_BYTES", 20)
+    import_ = read(tmp_path / "a", sample)
+    assert facts_of(rows_of(import_)) == expected
+    assert (import_.report.crossed, import_.report.duplicates, len(expected)) == (1, 1, 6)
+
+
+def test_the_touch_of_a_book_stays_small():
+    touch = Touch()
+    rows = new_commands(2_000, 1)
+    rows["kind"], rows["side"] = CommandKind.DEPTH, Side.BUY
+    rows["price"] = np.where(np.arange(2_000) % 2 == 0, 100 + np.arange(2_000) // 2 % 7, 100)
+    rows["price"][:1], rows["lots"] = 1_000, np.arange(2_000) // 7 % 2
+    rows["lots"][0] = 1
+    assert touch.crossings(rows, np.ones(2_000, bool)) == 0
+    assert len(touch.heaps[Side.BUY]) <= 8
+    rows["side"], rows["price"], rows["lots"] = Side.SELL, 999, 1
+    assert touch.crossings(rows[:3], np.ones(3, bool)) == 3
 
 
 def test_repeats_are_found_across_tables():

@@ -98,30 +98,34 @@ class Touch:
     def __init__(self) -> None:
         self.levels: dict[int, int] = {}  # price, negative for bids -> lots
         self.heaps: dict[int, list[int]] = {_BUY: [], _SELL: []}
+        self.queued: set[int] = set()  # what is in a heap: a price is there once at most
 
     def crossings(self, rows: np.ndarray, last: np.ndarray) -> int:
         """Apply DEPTH and DEPTH_CLEAR rows; returns how many messages (that end where `last`)
         leave a crossed book."""
         crossed = 0
-        levels, bids, asks = self.levels, self.heaps[_BUY], self.heaps[_SELL]
+        levels, queued, bids, asks = self.levels, self.queued, self.heaps[_BUY], self.heaps[_SELL]
         fields = (rows[name].tolist() for name in ("kind", "side", "price", "lots"))
         for kind, side, price, lots, ends in zip(*fields, last.tolist(), strict=True):
             if kind == c.CommandKind.DEPTH_CLEAR:
                 levels.clear()
+                queued.clear()
                 bids.clear()
                 asks.clear()
             else:
                 key = -price if side == _BUY else price
-                if lots and key not in levels:
-                    heapq.heappush(bids if side == _BUY else asks, key)
+                if lots:
                     levels[key] = lots
-                elif not lots:
+                    if key not in queued:
+                        heapq.heappush(bids if side == _BUY else asks, key)
+                        queued.add(key)
+                else:
                     levels.pop(key, None)
             if ends:
                 while bids and bids[0] not in levels:
-                    heapq.heappop(bids)
+                    queued.remove(heapq.heappop(bids))
                 while asks and asks[0] not in levels:
-                    heapq.heappop(asks)
+                    queued.remove(heapq.heappop(asks))
                 crossed += bool(bids and asks and -bids[0] >= asks[0])
         return crossed
 
@@ -148,7 +152,8 @@ class Levels(Converter):
         gone, placed = [], []
         for side, (prices, lots) in books.items():
             prices, lots = prices[kept], lots[kept]
-            old = self.before.get(side, (np.zeros_like(prices[:1]), np.zeros_like(lots[:1])))
+            empty = np.zeros((1, prices.shape[1]), np.int64)
+            old = self.before.get(side, (empty, empty))
             old_prices = np.concatenate((old[0], prices))
             old_lots = np.concatenate((old[1], lots))
             same = old_prices[:-1, :, None] == prices[:, None, :]

@@ -127,8 +127,8 @@ class _Reader:
             table = self._own(table)
             if self.spec.exponents:
                 table.expand()
+            table = self._fresh(table)
             if table.frame.height:
-                table = self._fresh(table)
                 times = self._times(table)
                 yield self.converter.rows(table, times)
         yield self.converter.end()
@@ -163,7 +163,7 @@ class _Reader:
 
     def _fresh(self, table: Table) -> Table:
         """Rows that repeat none before them; gaps in a column that counts up by one."""
-        if self.spec.repeats:
+        if self.spec.repeats and table.frame.height:
             fresh = self.repeats.fresh(table)
             self.report.duplicates += int((~fresh).sum())
             table = table.part(fresh)
@@ -179,8 +179,7 @@ class _Reader:
         """Times in ns that do not fall."""
         field = self.spec.fields["time"]
         if not self.unit:
-            text = table.frame[field][0] if table.frame.height else ""
-            self.unit = "us" if len(text) > len("1234567890123") else "ms"
+            self.unit = "us" if len(table.frame[field][0]) > len("1234567890123") else "ms"
         times = table.times(field, self.unit)
         if nanos := self.spec.fields.get("nanos"):
             part = table.whole(nanos)
@@ -194,10 +193,10 @@ class _Reader:
             reason += f" more than {self.spec.late_max_ns // 10**9} s"
         table.refuse(late > self.spec.late_max_ns, field, FormatCode.TIME_BACKWARDS, reason)
         self.report.reordered += int((late > 0).sum())
-        if self.spec.interval_ns and len(times):
+        if self.spec.interval_ns:
             before = self.time_ns or int(times[0]) - self.spec.interval_ns
             steps = np.diff(raised, prepend=before) - self.spec.interval_ns
             self.report.gaps += int((steps > 0).sum())
             self.report.gap_ns += int(steps[steps > 0].sum())
-        self.time_ns = int(raised[-1]) if len(raised) else self.time_ns
+        self.time_ns = int(raised[-1])
         return raised
