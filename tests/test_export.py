@@ -18,11 +18,17 @@ ACCOUNTS = 50
 
 
 def book_of(rows: np.ndarray) -> dict[tuple[int, int], int]:
-    book = {}
+    """The last book; after no row is a bid at or above an ask."""
+    bids: dict[int, int] = {}
+    asks: dict[int, int] = {}
     for kind, side, price, lots in rows[["kind", "side", "price", "lots"]].tolist():
         if kind == CommandKind.DEPTH:
-            book[side, price] = lots
-    return {key: lots for key, lots in book.items() if lots}
+            levels = bids if side == 1 else asks
+            levels[price] = lots
+            if not lots:
+                del levels[price]
+            assert max(bids, default=0) < min(asks, default=2**62)
+    return {(side, p): n for side, book in ((1, bids), (2, asks)) for p, n in book.items()}
 
 
 def test_the_book_of_random_flow():
