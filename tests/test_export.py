@@ -3,12 +3,13 @@
 import numpy as np
 import polars as pl
 
-from engine.constants import CommandKind
+from engine.constants import CommandKind, EventKind
 from engine.exchange import Exchange, command
 from engine.export import RunBook, export_hftbacktest
 from engine.importers.common import market_spec
 from engine.importers.hftbacktest_npz import BUY_EVENT, SELL_EVENT, read_hftbacktest
 from engine.replay import replay
+from engine.rows import EVENT
 from engine.scenario import load_scenario
 from engine.venue import Capacities, load_venue
 from small_scenario import write_small
@@ -47,6 +48,16 @@ def test_the_book_of_random_flow():
     assert book_of(rows) == expected and len(expected) > 100
     assert (rows["kind"] == CommandKind.TRADE).sum() == trades > 100
     assert set(rows["side"][rows["kind"] == CommandKind.TRADE].tolist()) == {1, 2}
+
+
+def test_what_is_gone_comes_first():
+    events = np.zeros(3, EVENT)
+    events["seq"], events["kind"], events["market_id"] = [1, 2, 2], EventKind.DEPTH_SET, 1
+    events["side"], events["price"], events["lots"] = [2, 1, 2], [104, 105, 104], [9, 5, 0]
+    book = RunBook(1)
+    rows = np.concatenate([book.update(events), book.finish()])
+    assert book_of(rows) == {(1, 105): 5}
+    assert rows["flags"].tolist() == [32, 0, 32]
 
 
 def test_a_run_folder(tmp_path):
