@@ -1,5 +1,7 @@
 """Every tick format: what its rows become, and damaged copies of it refused with their place."""
 
+import random
+
 import numpy as np
 import polars as pl
 import pytest
@@ -139,8 +141,7 @@ def test_a_header_without_a_column_and_columns_in_another_order(tmp_path, sample
     needed = "asks[0].price" if spec.levels else next(iter(spec.fields.values()))
     text = sample.text.replace(needed, "nothing", 1)
     path.write_text(text)
-    if not spec.levels:
-        assert (refused(path, sample).place, refused(path, sample).code) == ("line 1", "HEADER")
+    assert (refused(path, sample).place, refused(path, sample).code) == ("line 1", "HEADER")
     path.write_text("")
     assert refused(path, sample).code == "CONTENTS"
     path.write_text(sample.text)
@@ -186,6 +187,27 @@ def test_the_archive_without_a_header_and_in_microseconds(tmp_path):
         assert np.array_equal(rows_of(read(path, sample)), expected)
     path.write_text(body.replace(",true", ",true,1,2"))
     assert refused(path, sample).code == "COLUMNS"
+
+
+@EACH
+def test_random_damage_is_read_or_refused_and_nothing_else(tmp_path, sample):
+    draw, path = random.Random(sample.kind), tmp_path / "a"
+    refusals = []
+    for _ in range(40):
+        data = bytearray(sample.text.encode())
+        place = draw.randrange(len(data))
+        if draw.random() < 0.4:
+            data[place] = draw.choice(b'0123456789.,-\nex"\xff ')
+        elif draw.random() < 0.5:
+            del data[place : place + draw.randrange(1, 30)]
+        else:
+            data[place:place] = data[place : place + draw.randrange(60)]
+        path.write_bytes(data)
+        try:
+            list(read(path, sample))
+        except FormatError as error:
+            refusals.append(str(error))
+    assert len(refusals) >= 15 and not any("\n" in line for line in refusals)
 
 
 def test_a_file_of_other_markets_is_refused(tmp_path):
@@ -259,6 +281,13 @@ def test_snapshots_whose_levels_make_no_book(tmp_path, old, new, code):
     (tmp_path / "a").write_text(head + "\nx" + tail.replace(old, new))
     error = refused(tmp_path / "a", sample)
     assert (error.place, error.code) == ("line 3", code)
+
+
+@pytest.mark.parametrize("column", ["asks[0].amount", "bids[1].price", "bids[1].amount"])
+def test_snapshots_whose_header_lacks_a_level(tmp_path, column):
+    sample = next(each for each in SAMPLES if each.kind == "tardis.book_snapshot")
+    (tmp_path / "a").write_text(sample.text.replace(column, "nothing"))
+    assert str(refused(tmp_path / "a", sample)).startswith(f"a: line 1: {column}: HEADER")
 
 
 def test_a_block_ends_with_every_message(tmp_path):

@@ -10,7 +10,7 @@ import heapq
 import numpy as np
 
 from engine import constants as c
-from engine.importers.common import FormatCode, ImportReport, MarketSpec
+from engine.importers.common import FormatCode, FormatError, ImportReport, MarketSpec
 from engine.importers.formats import Format
 from engine.importers.table import Table
 from engine.importers.ticks import Converter
@@ -180,10 +180,13 @@ class Levels(Converter):
     def _side(self, table: Table, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Prices and lots of one side, shape (rows, levels); 0 where the level is empty."""
         prices, lots = [], []
-        fields = (f"{name}[{place}]" for place in range(len(table.frame.columns)))
-        for field in fields:
-            if f"{field}.price" not in table.frame.columns:
-                break
+        columns = set(table.frame.columns)
+        count = max(1, -(-sum(column.startswith(name) for column in columns) // 2))
+        for field in (f"{name}[{place}]" for place in range(count)):
+            for column in (f"{field}.price", f"{field}.amount"):
+                if column not in columns:
+                    reason = "expected levels from 0 with price and amount"
+                    raise FormatError(table.source, "line 1", column, FormatCode.HEADER, reason)
             price, size = (self._number(table, f"{field}.{part}") for part in ("price", "amount"))
             place = f"{field}.price"
             half = (price > 0) != (size > 0)
