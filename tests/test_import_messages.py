@@ -143,6 +143,8 @@ def test_forced_fills_as_facts(tmp_path):
     rows = np.concatenate(list(import_))
     expected = [(2, Cause.LIQUIDATION), (2, Cause.TAKEOVER), (2, Cause.LIQUIDATION), (1, Cause.ADL)]
     assert rows[["side", "cause"]].tolist() == expected
+    counts = import_.report.counts
+    assert (counts["longs_liquidated_lots"], counts["shorts_liquidated_lots"]) == (1500, 0)
     assert import_.report.notes == [
         "every liquidation of the chain is in its fills: totals are complete"
     ]

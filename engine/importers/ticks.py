@@ -80,7 +80,8 @@ class Trades(Converter):
 
 
 class Liquidations(Trades):
-    """LIQUIDATION rows, or TRADE rows where the file is used as one. Sums go to `counts`."""
+    """LIQUIDATION rows, or TRADE rows where the file is used as one. Sums go to `counts`; those
+    of deleveraged accounts are not among them."""
 
     def rows(self, table: Table, times: np.ndarray) -> np.ndarray:
         """One row for every order of which something was filled."""
@@ -94,17 +95,19 @@ class Liquidations(Trades):
             prices = self._averages(table, self.fields["price"])
         else:
             prices = table.quotes(self.fields["price"], self.market)
+        field = self.fields.get("cause")
+        causes = table.whole(field) if field else np.full(len(lots), c.Cause.LIQUIDATION)
         for name, side in (("longs", c.Side.SELL), ("shorts", c.Side.BUY)):
-            self.report.count(f"{name}_liquidated", int((sides == side).sum()))
-            self.report.count(f"{name}_liquidated_lots", int(lots[sides == side].sum()))
+            mine = (sides == side) & (causes != c.Cause.ADL)
+            self.report.count(f"{name}_liquidated", int(mine.sum()))
+            self.report.count(f"{name}_liquidated_lots", int(lots[mine].sum()))
         self.report.rows_kept += len(table.frame)
         if self.role == "trade":
             rows = self._commands(times, c.CommandKind.TRADE)
         else:
             rows = np.zeros(len(times), LIQUIDATION)
             rows["time_ns"], rows["side"] = times, sides
-            cause = self.fields.get("cause")
-            rows["cause"] = table.whole(cause) if cause else c.Cause.LIQUIDATION
+            rows["cause"] = causes
         rows["price"], rows["lots"] = prices, lots
         return rows
 
