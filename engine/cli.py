@@ -1,4 +1,4 @@
-"""The command line: run, verify, venues, import, match. It parses, prints and maps errors.
+"""The command line: run, verify, venues, import, export, match. It parses, prints and maps errors.
 
 Every refusal is one line on standard error that begins with `error:` and names the file and the
 field. Exit status: 0 done, 1 the engine or a run is at fault (audit, verification), 2 bad input,
@@ -224,23 +224,110 @@ def venues(
 def import_files(
     kind: Annotated[str, typer.Argument(help="What the files are; a wrong one lists them all.")],
     files: Annotated[list[Path], typer.Argument(help="Files of one market, in order of time.")],
-    venue: Annotated[str, typer.Option(help="A shipped venue profile, or a .toml file.")],
-    market: Annotated[str, typer.Option(help="The symbol of the market in that profile.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The tape to write.")],
-    role: Annotated[str, typer.Option("--as", help="index or mark, for klines.")] = "index",
+    market: Annotated[
+        str, typer.Option(help="A symbol of the venue; without a venue SYMBOL:TICK:LOT.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The tape, or the .parquet table, to write.")
+    ],
+    venue: Annotated[
+        str | None, typer.Option(help="A shipped venue profile, or a .toml file.")
+    ] = None,
+    role: Annotated[
+        str, typer.Option("--as", help="What the rows are: index, mark, trade, depth, facts, ...")
+    ] = "",
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="KIND[@AS][:SYMBOL]=FILE", help="A file to merge by time."),
+    ] = None,
+    symbol: Annotated[str, typer.Option(help="The market's name in the files.")] = "",
+    columns: Annotated[
+        str, typer.Option(metavar="MEANING=COLUMN,...", help="The columns of kind csv.")
+    ] = "",
+    trim_spaces: Annotated[
+        bool, typer.Option("--trim-spaces", help="Read bookDepth with spaces before the time.")
+    ] = False,
 ) -> None:
-    """Turn files of a public format into a tape."""
-    from engine.convert import import_tape
+    """Turn files of public formats into a tape."""
+    from engine.convert import Source, market_units
+    from engine.convert import import_files as convert
 
-    reports, info = import_tape(kind, files, venue, market, output, role)
+    sources = [Source(kind, file, role, symbol) for file in files]
+    for text in more or ():
+        what, equals, name = text.partition("=")
+        if not (what and equals and name):
+            raise CommandError(f"--with: expected KIND=FILE, got {text!r}")
+        what, _, other_symbol = what.partition(":")
+        other, _, use = what.partition("@")
+        sources.append(Source(other, Path(name), use, other_symbol or symbol))
+    with _progress_bar() as bar:
+        total = len(sources) if len(sources) > 1 else None
+        task = bar.add_task("Importing", total=total, amount="")
+
+        def show(report, done: int) -> None:
+            amount = f"{report.source}: {report.rows_read:,} rows"
+            bar.update(task, completed=done, amount=amount)
+
+        reports, info = convert(
+            sources,
+            market_units(market, venue),
+            output,
+            columns=_column_map(columns),
+            trim_spaces=trim_spaces,
+            progress=show,
+        )
     for report in reports:
-        facts = {name: getattr(report, name) for name in report.__struct_fields__}
-        counts = facts.pop("counts")
-        del facts["first_time_ns"], facts["last_time_ns"]
-        lines = [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value, "")
-                 for name, value in (facts | counts).items()]  # fmt: skip
-        _print_rows(lines)
-    print(f"{output}: {info.records:,} commands, hash {info.tape_hash}")
+        _print_import(report)
+    if info is None:
+        print(f"{output}: {sum(report.commands for report in reports):,} rows")
+    else:
+        print(f"{output}: {info.records:,} commands, hash {info.tape_hash}")
+
+
+def _column_map(text: str):
+    """The column map written as `time=ts,price=px,...`; `rows`, `unit` and `names` are its own."""
+    from engine.column_map import ColumnMap
+
+    if not text:
+        return None
+    given = dict(part.partition("=")[::2] for part in text.split(","))
+    own = {name: given.pop(name) for name in ("rows", "unit") if name in given}
+    if "names" in given:
+        own["names"] = given.pop("names").split("/")
+    try:
+        return msgspec.convert({"fields": given, **own}, ColumnMap)
+    except msgspec.ValidationError as error:
+        raise CommandError(f"--columns: {error}") from None
+
+
+def _print_import(report) -> None:
+    """One import's numbers, its notes, and the counts only its format has."""
+    from engine.units import format_time_ns
+
+    facts = {name: getattr(report, name) for name in report.__struct_fields__}
+    counts, notes = facts.pop("counts"), facts.pop("notes")
+    del facts["refused"], facts["refusal"]  # a refused import is an error line instead
+    for name in ("first_time_ns", "last_time_ns"):
+        time_ns = facts.pop(name)
+        facts[name.removesuffix("_ns")] = format_time_ns(time_ns) if time_ns else "none"
+    lines = [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value, "")
+             for name, value in (facts | counts).items()]  # fmt: skip
+    _print_rows(lines)
+    for note in notes:
+        print(f"Note: {note}.")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a tape.")],
+    market: Annotated[str, typer.Option(help="The symbol of the market.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .npz file to write.")],
+) -> None:
+    """Write a run's or a tape's trades and book as an event array that hftbacktest reads."""
+    from engine.export import export_hftbacktest
+
+    count = export_hftbacktest(source, market, output)
+    print(f"{output}: {count:,} events")
 
 
 @app.command()
@@ -277,6 +364,8 @@ def match(
 # Exceptions by exit status, named by module: one that was never imported was never raised.
 _STATUS = {
     BAD_INPUT: {
+        "engine.convert": ("ImportRequestError",),
+        "engine.export": ("ExportError",),
         "engine.importers.common": ("FormatError",),
         "engine.match": ("MatchError",),
         "engine.population.columns": ("PopulationError",),

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from engine import constants as c
+from engine.column_map import ColumnMap
 from engine.units import UnitError, parse_decimal, parse_time_ns
 
 DecimalText = Annotated[str, Meta(pattern=r"^[0-9]{1,24}(\.[0-9]{1,18})?$")]
@@ -55,6 +56,7 @@ class PricePoint(Message, kw_only=True):
 class PriceFile(Message, kw_only=True):
     """A file of a public format. `kind` names the importer, `as` what its rows are used as.
 
+    `symbol` is the market's name in the file where that is another. `columns` is for kind "csv".
     The last four fields are for depth bands: levels a band is cut into, lots of a stale bid to
     take off every bid band, whether both sides get their mean, and whether stray spaces are read.
     """
@@ -62,7 +64,11 @@ class PriceFile(Message, kw_only=True):
     kind: Name
     path: PathText
     market: Name
-    role: Literal["index", "mark", "depth"] = msgspec.field(default="index", name="as")
+    role: Literal["index", "mark", "depth", "trade", "funding", "prices"] = msgspec.field(
+        default="index", name="as"
+    )
+    symbol: str = ""
+    columns: ColumnMap | None = None
     levels_per_band: Annotated[int, Meta(ge=1, le=c.DEPTH_LEVELS_MAX)] = 4
     subtract_lots: Annotated[int, Meta(ge=0, le=c.LOTS_MAX)] = 0
     average_sides: bool = False

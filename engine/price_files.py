@@ -1,7 +1,7 @@
 """A scenario's files of public formats as COMMAND rows: which importer reads which kind.
 
-Importers turn bytes into rows; here a scenario's `kind` and `as` choose one, and depth bands,
-which are distances from a mid price, meet the index they are distances from.
+Importers turn bytes into rows; here a scenario's file is checked and read by its `kind` and `as`,
+and depth bands, which are distances from a mid price, meet the index they are distances from.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,29 +10,31 @@ from pathlib import Path
 import numpy as np
 
 from engine.constants import CommandKind, Flag, Side
-from engine.importers import binance_vision, hftbacktest_npz, raw_websocket
+from engine.importers import binance_vision
+from engine.importers.catalogue import (
+    BANDS,
+    FACTS,
+    GENERIC,
+    KINDS,
+    check_columns,
+    read_file,
+)
 from engine.importers.common import MarketSpec, new_commands
 from engine.messages import PriceFile
 from engine.venue import MarketNumbers
 
-# kind -> what its rows can be used as
-KINDS = {
-    "klines": ("index", "mark"),
-    "indexPriceKlines": ("index",),
-    "markPriceKlines": ("mark",),
-    "bookDepth": ("depth",),
-    "hftbacktest": ("depth",),
-    "rawWebsocket": ("depth",),
-}
-
 
 def check_kind(file: PriceFile) -> str:
     """Why a file cannot be read as asked, or "" where it can."""
-    if file.kind not in KINDS:
-        return f"expected a kind of {', '.join(KINDS)}, got {file.kind!r}"
-    if file.role not in KINDS[file.kind]:
-        return f"expected as = {' or '.join(KINDS[file.kind])} for {file.kind}, got {file.role!r}"
-    return ""
+    roles = [role for role in KINDS.get(file.kind, ()) if role != FACTS]
+    if not roles:
+        wanted = ", ".join(kind for kind, roles in KINDS.items() if roles != (FACTS,))
+        return f"expected a kind of {wanted}, got {file.kind!r}"
+    if file.role not in roles:
+        return f"expected as = {' or '.join(roles)} for {file.kind}, got {file.role!r}"
+    if file.kind == GENERIC:
+        return check_columns(file.columns, file.role)
+    return "" if file.columns is None else f"expected no column map for {file.kind}"
 
 
 def file_rows(
@@ -43,35 +45,33 @@ def file_rows(
 
     Raises FormatError where the file is damaged and ValueError where bands and index do not fit.
     """
-    if file.kind == "klines":
-        kind = CommandKind.INDEX if file.role == "index" else CommandKind.MARK
-        return binance_vision.read_klines(path, spec, as_kind=kind)
-    if file.kind == "indexPriceKlines":
-        return binance_vision.read_index_klines(path, spec)
-    if file.kind == "markPriceKlines":
-        return binance_vision.read_mark_klines(path, spec)
-    if file.kind == "hftbacktest":
-        return hftbacktest_npz.read_hftbacktest(path, spec)
-    if file.kind == "rawWebsocket":
-        return raw_websocket.read_raw_feed(path, spec, file.market)
-    return _band_rows(file, path, spec, numbers, index)
+    rows = read_file(
+        file.kind,
+        path,
+        spec,
+        file.role,
+        file.symbol or file.market,
+        columns=file.columns,
+        trim_spaces=file.trim_spaces,
+    )
+    return band_rows(file, rows, spec.market_id, numbers, index) if file.kind == BANDS else rows
 
 
-def _band_rows(
-    file: PriceFile, path: Path, spec: MarketSpec, numbers: MarketNumbers,
+def band_rows(
+    file: PriceFile, bands_read: Iterable[np.ndarray], market_id: int, numbers: MarketNumbers,
     index: Iterable[np.ndarray],
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """Depth bands as DEPTH_CLEAR and DEPTH rows round the last index price before them."""
     prices = ((int(row["time_ns"]), int(row["price"])) for rows in index for row in rows)
     mid, ahead = 0, next(prices, None)
-    for bands in binance_vision.read_book_depth(path, spec, trim_spaces=file.trim_spaces):
+    for bands in bands_read:
         parts = []
         for block in binance_vision.split_bands(bands):
             time_ns = int(block["time_ns"][0])
             while ahead is not None and ahead[0] <= time_ns:
                 mid, ahead = ahead[1], next(prices, None)
             if mid:
-                parts.append(_quotes(file, block, mid, spec.market_id, numbers))
+                parts.append(_quotes(file, block, mid, market_id, numbers))
         if parts:
             yield np.concatenate(parts)
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from engine import constants as c
 from engine.constants import CommandKind
+from engine.importers.catalogue import ROLE_ORDER
 from engine.importers.common import market_spec, merge_by_time
 from engine.messages import (
     CurveLiquidity,
@@ -412,15 +413,15 @@ def _streams(loaded: LoadedScenario) -> Iterator[Iterable[np.ndarray]]:
         files = [index for index, file in enumerate(prices.files) if file.market == symbol]
         roles = {point.role for point in prices.points if point.market == symbol}
         yield from (_point_rows(loaded, symbol, role) for role in sorted(roles))
-        for role in ("index", "mark", "depth"):
+        for role in ROLE_ORDER:
             yield from (_file_rows(loaded, i) for i in files if prices.files[i].role == role)
 
 
 def market_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
     """What history does: blocks of 1..BLOCK_ROWS_MAX COMMAND rows in time order.
 
-    At equal times: funding, then each market's index, mark and depth. Raises ScenarioError and
-    TapeError.
+    At equal times: funding, then each market's prices, trades and depth (`ROLE_ORDER`). Raises
+    ScenarioError and TapeError.
     """
     prices = loaded.scenario.prices
     begin_ns = 0 if prices.begin is None else parse_time_ns(prices.begin)

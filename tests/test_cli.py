@@ -179,6 +179,8 @@ def test_a_refused_import_leaves_no_tape(call, tmp_path):
     line = refused(call("import", "klines", "a.csv", "a.csv", *UNITS, "-o", "a.crashtape"))
     assert line == ("a.csv: time: TIME_BACKWARDS: begins before the file given before it ends")
     line = refused(call("import", "bookDepth", "a.csv", *UNITS, "-o", "a.crashtape"))
+    assert line.startswith("import: bookDepth: distances from a mid: ")
+    line = refused(call("import", "zz", "a.csv", *UNITS, "-o", "a.crashtape"))
     assert line.startswith("import: kind: expected one of klines, ")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 

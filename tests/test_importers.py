@@ -17,7 +17,7 @@ import pytest
 from engine import constants as c
 from engine.importers import binance_vision as vision
 from engine.importers import hftbacktest_npz as hft
-from engine.importers import lobster, raw_websocket, table
+from engine.importers import lobster, packed, raw_websocket, table
 from engine.importers.common import (
     FormatError,
     MarketSpec,
@@ -92,7 +92,7 @@ def test_chunks_do_not_change_what_is_read(tmp_path, monkeypatch):
     (tmp_path / "a.csv").write_bytes(KLINES)
     whole = rows_of(vision.read_klines(tmp_path / "a.csv", BTC))
     for size in (64, 200, 333):
-        monkeypatch.setattr(table, "CHUNK_BYTES", size)
+        monkeypatch.setattr(packed, "CHUNK_BYTES", size)
         assert np.array_equal(rows_of(vision.read_klines(tmp_path / "a.csv", BTC)), whole)
     damaged = KLINES.replace(b"101.55", b"nan")
     (tmp_path / "a.csv").write_bytes(damaged)
@@ -100,8 +100,8 @@ def test_chunks_do_not_change_what_is_read(tmp_path, monkeypatch):
 
 
 def test_line_length_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(table, "CHUNK_BYTES", 10)
-    monkeypatch.setattr(table, "LINE_BYTES_MAX", 100)
+    monkeypatch.setattr(packed, "CHUNK_BYTES", 10)
+    monkeypatch.setattr(packed, "LINE_BYTES_MAX", 100)
     (tmp_path / "a.csv").write_bytes(b"1" * 1_000)
     assert refusal(vision.read_klines(tmp_path / "a.csv", BTC)).code == "TEXT"
 

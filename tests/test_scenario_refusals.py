@@ -226,7 +226,7 @@ def test_a_damaged_file_is_refused_with_its_place(small, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "role", "message"),
     [
-        ("csv", "index", "expected a kind of klines, "),
+        ("zzz", "index", "expected a kind of klines, "),
         ("klines", "depth", "expected as = index or mark for klines, got 'depth'"),
     ],
 )

@@ -147,7 +147,8 @@ class ImportReport(Struct, kw_only=True):
 
     `rows_read` is lines or records of the file, headers excluded; `rows_kept` those that became
     commands. `gaps` counts holes in a regular or numbered series and `gap_ns` their length in
-    time, where it is known. `counts` holds what only one format has.
+    time, where it is known. `counts` holds what only one format has; `notes` what a reader of
+    the numbers has to know, such as that published liquidations are a lower bound.
     """
 
     source: str
@@ -159,11 +160,15 @@ class ImportReport(Struct, kw_only=True):
     last_time_ns: int = 0
     gaps: int = 0
     gap_ns: int = 0
-    duplicates: int = 0
+    silence_ns: int = 0  # the longest time between two commands
+    duplicates: int = 0  # rows that repeat an earlier one and were left out
+    crossed: int = 0  # states of the book whose best bid is not below the best ask
     reordered: int = 0  # rows whose time was raised to that of the row before
     rounded: int = 0  # prices rounded half to even, to price_decimals
     trimmed: int = 0  # fields with spaces around them, where the caller allowed it
     refused: int = 0
+    refusal: str = ""  # where and why, if one was
+    notes: list[str] = msgspec.field(default_factory=list)
     counts: dict[str, int] = msgspec.field(default_factory=dict)
 
     def count(self, name: str, amount: int = 1) -> None:
@@ -191,8 +196,9 @@ class Import:
             for item in items:
                 self._enter(rows_of(item))
                 yield item
-        except FormatError:
+        except FormatError as error:
             report.refused += 1
+            report.refusal = str(error)
             raise
 
     def _enter(self, rows: np.ndarray) -> None:
@@ -202,7 +208,9 @@ class Import:
         assert times[0] >= report.last_time_ns, "an importer lets time go backwards"
         assert (times[1:] >= times[:-1]).all(), "an importer lets time go backwards"
         if report.commands == 0:
-            report.first_time_ns = int(times[0])
+            report.first_time_ns = report.last_time_ns = int(times[0])
+        longest = max(int(times[0]) - report.last_time_ns, int(np.diff(times).max(initial=0)))
+        report.silence_ns = max(report.silence_ns, longest)
         report.last_time_ns = int(times[-1])
         report.commands += len(rows)
 

@@ -24,7 +24,7 @@ from engine.importers.common import (
     shown,
     source_name,
 )
-from engine.importers.table import UNPACK_ERRORS
+from engine.importers.packed import UNPACK_ERRORS
 
 HFT_EVENT = np.dtype(
     [

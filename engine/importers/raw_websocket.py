@@ -34,7 +34,7 @@ from engine.importers.common import (
     shown,
     source_name,
 )
-from engine.importers.table import read_lines
+from engine.importers.packed import read_lines
 from engine.units import UnitError
 
 BLOCK_COMMANDS = 16_384  # a block ends with the first message that reaches this

@@ -1,112 +1,66 @@
-"""Bytes to checked columns: plain, gzip or zip files, CSV text, exact decimals.
+"""Lines of a CSV as checked columns: exact decimals, times, sides.
 
-A file is read in chunks of whole lines, so memory does not grow with it and a small archive
-cannot unpack into a large one. Every column is read as text and split into digits: no number
-passes through a float. What the columns of a format mean is in that format's own file.
+Every column is read as text; no number passes through a float. What the columns of a format
+mean is in that format's own file or in `formats.py`. Reading bytes is in `packed.py`.
 """
 
-import gzip
+import dataclasses
 import io
-import lzma
 import re
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import BinaryIO, Literal
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from engine import constants as c
 from engine.importers.common import FormatCode, FormatError, MarketSpec, shown, source_name
-
-CHUNK_BYTES = 2**22  # unpacked text held at once
-LINE_BYTES_MAX = 2**22  # a longer line is not one of these formats
+from engine.importers.packed import read_lines
 
 _NUMBER = r"^([0-9]{1,24})(?:\.([0-9]{1,18}))?$"
+_EXPONENT = r"^-?[0-9](?:\.[0-9]{1,17})?e-[0-9]{1,2}$"
 _SIGNED = re.compile(r"^-[0-9]{1,24}(\.[0-9]{1,18})?$")
-# What the standard library raises on damaged archives: headers, names, checksums, methods.
-UNPACK_ERRORS = (
-    EOFError,
-    RuntimeError,
-    UnicodeDecodeError,
-    struct.error,
-    lzma.LZMAError,
-    zlib.error,
-    gzip.BadGzipFile,
-    zipfile.BadZipFile,
-)
+TIME_MIN_NS = 10**18  # September 2001: an earlier time is one in another unit
+_UNIT_DECIMALS = {"s": 9, "ms": 6, "us": 3, "ns": 0}
+_TEXT_TIMES = {  # polars' patterns; %.f also takes no fraction at all
+    "datetime": "%Y-%m-%d %H:%M:%S%.f",
+    "datetimeD": "%Y-%m-%dD%H:%M:%S%.f",
+    "datetimeT": "%Y-%m-%dT%H:%M:%S%.fZ",
+}
 
 
-@contextmanager
-def open_bytes(path: Path | str) -> Iterator[BinaryIO]:
-    """Open a plain file, a gzip file or a zip of exactly one .csv, told apart by their first
-    bytes; damage met while reading is raised as FormatError."""
-    source = source_name(path)
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(4)
-            file.seek(0)
-            if magic[:2] == b"\x1f\x8b":
-                with gzip.open(file) as unpacked:
-                    yield unpacked
-            elif magic[:2] == b"PK":
-                with zipfile.ZipFile(file) as archive, archive.open(_member(archive, source)) as m:
-                    yield m
-            else:
-                yield file
-    except UNPACK_ERRORS as error:
-        raise FormatError(source, "", "", FormatCode.TORN, f"{error}") from None
-    except OSError as error:
-        raise FormatError(source, "", "", FormatCode.UNREADABLE, f"{error.strerror}") from None
-
-
-def _member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
-    members = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
-    if len(members) != 1 or not members[0].filename.lower().endswith(".csv"):
-        names = ", ".join(entry.filename for entry in members[:3])
-        reason = f"expected exactly one .csv in the zip, got {len(members)} files: {names}"
-        raise FormatError(source, "", "", FormatCode.CONTENTS, reason)
-    if members[0].flag_bits & 1:
-        raise FormatError(source, "", "", FormatCode.CONTENTS, "the zip is encrypted")
-    return members[0]
-
-
-def read_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
-    """Yield (number of its first line from 1, whole lines) in chunks of about CHUNK_BYTES.
-
-    Each chunk ends with a line feed; one is supplied where the file ends without.
-    """
-    source = source_name(path)
-    with open_bytes(path) as file:
-        first_line, rest = 1, b""
-        while data := file.read(CHUNK_BYTES):
-            end = data.rfind(b"\n") + 1
-            if end == 0:
-                rest += data
-                if len(rest) > LINE_BYTES_MAX:
-                    place = f"line {first_line}"
-                    reason = f"a line of more than {LINE_BYTES_MAX} bytes"
-                    raise FormatError(source, place, "", FormatCode.TEXT, reason)
-                continue
-            chunk = rest + data[:end]
-            rest = data[end:]
-            yield first_line, chunk
-            first_line += chunk.count(b"\n")
-        if rest:
-            yield first_line, rest + b"\n"
-
-
-@dataclass
+@dataclasses.dataclass
 class Table:
-    """Rows of a CSV as text columns. `first_line` is the line of the file of the first row."""
+    """Rows of a CSV as text columns. `first_line` is the line of the file of the first row;
+    where rows were left out, `lines` holds the line of each (int64, shape (rows,)). A table that
+    was not read row by row says in `rows_read` how many records it comes from, in `counts` what
+    became of those that are not in it, and in `others` of which other markets they are."""
 
     source: str
     first_line: int
     frame: pl.DataFrame
+    lines: np.ndarray | None = None
+    rows_read: int | None = None
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+    def part(self, wanted: np.ndarray) -> "Table":
+        """The rows where `wanted` (shape (rows,)) is true; they keep their line numbers."""
+        if wanted.all():
+            return self
+        lines = self.lines
+        if lines is None:
+            lines = np.arange(self.first_line, self.first_line + self.frame.height)
+        return Table(
+            self.source, self.first_line, self.frame.filter(pl.Series(wanted)), lines[wanted]
+        )
+
+    def line(self, row: int) -> int:
+        """The line of the file that row is, both from the first of this table."""
+        return self.first_line + row if self.lines is None else int(self.lines[row])
 
     def refuse(
         self, wrong: np.ndarray, field: str, code: FormatCode, reason: str, shift: int = 0
@@ -116,8 +70,7 @@ class Table:
             row = int(wrong.argmax()) + shift
             value = self.frame[field][row] if field in self.frame.columns else None
             tail = "" if value is None else f", got {shown(value)}"
-            place = f"line {self.first_line + row}"
-            raise FormatError(self.source, place, field, code, reason + tail)
+            raise FormatError(self.source, f"line {self.line(row)}", field, code, reason + tail)
 
     def trim(self, field: str) -> int:
         """Take spaces off both ends of a column; returns how many fields had any."""
@@ -126,11 +79,23 @@ class Table:
         self.frame = self.frame.with_columns(stripped.alias(field))
         return changed
 
+    def expand(self) -> None:
+        """Write small numbers like 1e-8, as JavaScript prints them, in full: 0.00000001."""
+        for field in self.frame.columns:
+            text = self.frame[field]
+            found = text.str.contains(_EXPONENT).fill_null(False)
+            if found.any():
+                plain = {number: f"{Decimal(number):f}" for number in text.filter(found).unique()}
+                self.frame = self.frame.with_columns(text.replace(plain).alias(field))
+
     def decimals(self, field: str, decimals: int) -> tuple[np.ndarray, np.ndarray]:
         """Non-negative numbers in units of 10**-decimals, rounded half to even.
 
         Returns int64 units and a bool array that is true where a number was rounded.
         """
+        units = self._exact_decimals(field, decimals)
+        if units is not None:
+            return units, np.zeros(len(units), bool)
         text = self.frame[field]
         parts = pl.select(
             whole=text.str.extract(_NUMBER, 1),
@@ -146,6 +111,26 @@ class Table:
         rest = fraction.str.slice(decimals).str.strip_chars_end("0")
         up = (rest > "5") | ((rest == "5") & (units % 2 == 1))
         return units.to_numpy() + up.to_numpy(), (rest != "").to_numpy()
+
+    def _exact_decimals(self, field: str, decimals: int) -> np.ndarray | None:
+        """The same in a tenth of the time where no number has to be rounded, else None."""
+        text = self.frame[field]
+        fraction = rf"(?:\.[0-9]{{1,{decimals}}}0*)?" if decimals else r"(?:\.0+)?"
+        plain = text.str.contains(rf"^[0-9]{{1,{18 - decimals}}}{fraction}$")
+        if not plain.fill_null(False).all():
+            return None
+        exact = text.cast(pl.Decimal(38, decimals), strict=False)
+        units = (exact * 10**decimals).cast(pl.Int64, strict=False)
+        return None if units.null_count() else units.to_numpy()
+
+    def signed(self, field: str, decimals: int) -> tuple[np.ndarray, np.ndarray]:
+        """Like `decimals`, for numbers that may be negative."""
+        text = self.frame[field]
+        signs = np.where(text.str.starts_with("-").fill_null(False).to_numpy(), -1, 1)
+        unsigned = self.frame.with_columns(text.str.strip_prefix("-").alias(field))
+        table = Table(self.source, self.first_line, unsigned, self.lines)
+        units, rounded = table.decimals(field, decimals)
+        return signs * units, rounded
 
     def whole(self, field: str) -> np.ndarray:
         """Non-negative whole numbers, int64."""
@@ -171,7 +156,49 @@ class Table:
         units, rounded = self.decimals(field, market.lot_decimals)
         off = rounded | (units % market.lot_units != 0)
         self.refuse(off, field, FormatCode.OFF_LOT, f"expected whole lots of {market.lot}")
-        return units // market.lot_units
+        lots = units // market.lot_units
+        reason = f"expected at most {c.LOTS_MAX} lots"
+        self.refuse(lots > c.LOTS_MAX, field, FormatCode.OUT_OF_RANGE, reason)
+        return lots
+
+    def words(self, field: str, words: Mapping[str, int]) -> np.ndarray:
+        """A column of words, whatever their case, as the numbers they stand for; int64."""
+        text = self.frame[field].str.to_lowercase()
+        codes = text.replace_strict(dict(words), default=None, return_dtype=pl.Int64)
+        reason = f"expected {' or '.join(words)}"
+        self.refuse(codes.is_null().to_numpy(), field, FormatCode.UNSUPPORTED, reason)
+        return codes.to_numpy()
+
+    def times(self, field: str, unit: str) -> np.ndarray:
+        """Unix times in ns, int64. `unit`: s, ms, us or ns (s with decimals), or one of three
+        ways to write date and time; outside 2001 to 2116 a time is refused."""
+        if unit in _TEXT_TIMES:
+            text = self.frame[field]
+            parsed = text.str.to_datetime(_TEXT_TIMES[unit], time_unit="ns", strict=False)
+            # The parser also takes shorter forms; the length tells them apart.
+            odd = parsed.is_null() | (text.str.len_bytes() < 19)
+            reason = f"expected {'YYYY-MM-DD HH:MM:SS' if unit == 'datetime' else 'date and time'}"
+            self.refuse(odd.to_numpy(), field, FormatCode.NOT_A_TIME, reason)
+            times = parsed.dt.epoch("ns").to_numpy()
+        elif unit == "s":
+            times, rounded = self.decimals(field, _UNIT_DECIMALS[unit])
+            self.refuse(rounded, field, FormatCode.NOT_WHOLE, "expected whole nanoseconds")
+        else:
+            scale = 10 ** _UNIT_DECIMALS[unit]
+            whole = self.whole(field)
+            outside = whole > c.TIME_MAX_NS // scale
+            reason = f"expected Unix time in {unit}, 2001 to 2116"
+            self.refuse(outside, field, FormatCode.OUT_OF_RANGE, reason)
+            times = whole * scale
+        outside = (times < TIME_MIN_NS) | (times > c.TIME_MAX_NS)
+        reason = f"expected a time in {unit}, 2001 to 2116"
+        self.refuse(outside, field, FormatCode.OUT_OF_RANGE, reason)
+        return times
+
+    def filled(self, fields: Sequence[str]) -> np.ndarray:
+        """True for the rows (shape (rows,)) in which none of the fields is empty."""
+        empty = self.frame.select(pl.any_horizontal(pl.col(*fields).is_null())).to_series()
+        return ~empty.to_numpy()
 
     def rising(self, field: str, values: np.ndarray, before: int, strictly: bool) -> None:
         """Refuse the first value below the one before it (or equal, if `strictly`)."""
@@ -204,60 +231,125 @@ def read_csv(
     them; a file without one (where that is allowed) is recognised by its number of columns.
     Quotes have no meaning; every row has every field.
     """
+
+    def names_of(fields: tuple[str, ...]) -> tuple[str, ...] | None:
+        return fields if fields in headers else None
+
+    bare = headers if header == "optional" else ()
+    expected = " or ".join(",".join(names) for names in headers)
+    yield from _tables(path, names_of, bare, expected, None, ())
+
+
+def read_columns(
+    path: Path | str,
+    needed: Sequence[str],
+    *,
+    may_be_empty: Sequence[str] = (),
+    layouts: Sequence[tuple[str, ...]] = (),
+    also: str = "",
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Table]:
+    """Yield the `needed` columns of a CSV, found by the names in its header, in any order.
+
+    A file whose first field is a number has no header: it is recognised by its number of columns
+    among `layouts`, and refused where there are none. Columns whose whole name matches the
+    pattern `also` are yielded too. Other columns are not read. An empty field is null in
+    `may_be_empty` and refused elsewhere. `aliases` maps other names of a column to its own.
+    """
+
+    def names_of(fields: tuple[str, ...]) -> tuple[str, ...] | None:
+        fields = tuple(aliases.get(name, name) for name in fields)
+        complete = set(needed) <= set(fields) and len(set(fields)) == len(fields)
+        return fields if complete else None
+
+    expected = f"a header with {','.join(needed)}"
+    wanted = re.compile(
+        "|".join([*map(re.escape, needed), also] if also else map(re.escape, needed))
+    )
+    yield from _tables(path, names_of, layouts, expected, wanted, may_be_empty)
+
+
+def _tables(
+    path: Path | str,
+    names_of: Callable[[tuple[str, ...]], tuple[str, ...] | None],
+    bare: Sequence[tuple[str, ...]],
+    expected: str,
+    wanted: re.Pattern[str] | None,
+    may_be_empty: Sequence[str],
+) -> Iterator[Table]:
+    """`names_of` accepts a header or returns None; `bare` are the layouts without one."""
     source = source_name(path)
     names: tuple[str, ...] | None = None
     for first_line, chunk in read_lines(path):
         if names is None:
             head, _, body = chunk.partition(b"\n")
-            names, has_header = _column_names(source, head, headers, header)
-            if has_header:
+            fields = tuple(head.rstrip(b"\r").decode("ascii", "replace").split(","))
+            names = names_of(fields)
+            if names is not None:
                 first_line, chunk = first_line + 1, body
+            else:
+                names = _bare_names(source, fields, bare, expected)
+            columns = [name for name in names if wanted is None or wanted.fullmatch(name)]
+            filled = tuple(name for name in columns if name not in may_be_empty)
         if chunk:
-            yield Table(source, first_line, _frame(source, first_line, chunk, names))
+            frame = _frame(source, first_line, chunk, names, columns, filled)
+            yield Table(source, first_line, frame)
     if names is None:
         raise FormatError(source, "", "", FormatCode.CONTENTS, "the file is empty")
 
 
-def _column_names(
-    source: str, line: bytes, headers: Sequence[tuple[str, ...]], header: str
-) -> tuple[tuple[str, ...], bool]:
-    fields = tuple(line.rstrip(b"\r").decode("ascii", "replace").split(","))
-    if fields in headers:
-        return fields, True
-    if header == "optional" and fields[0][:1].isdigit():
-        for names in headers:
+def _bare_names(
+    source: str, fields: tuple[str, ...], layouts: Sequence[tuple[str, ...]], expected: str
+) -> tuple[str, ...]:
+    """The layout of a file whose first line is no header, or a refusal of that line."""
+    if layouts and fields[0][:1].isdigit():
+        for names in layouts:
             if len(names) == len(fields):
-                return names, False
-        counts = " or ".join(str(len(names)) for names in headers)
+                return names
+        counts = " or ".join(str(len(names)) for names in layouts)
         reason = f"expected {counts} columns, got {len(fields)}"
         raise FormatError(source, "line 1", "", FormatCode.COLUMNS, reason)
-    expected = " or ".join(",".join(names) for names in headers)
     reason = f"expected {expected}, got {shown(','.join(fields))}"
     raise FormatError(source, "line 1", "", FormatCode.HEADER, reason)
 
 
-def _frame(source: str, first_line: int, chunk: bytes, names: tuple[str, ...]) -> pl.DataFrame:
-    """Parse whole lines; every failure is traced to its line."""
+def _frame(
+    source: str,
+    first_line: int,
+    chunk: bytes,
+    names: tuple[str, ...],
+    columns: Sequence[str],
+    filled: tuple[str, ...],
+) -> pl.DataFrame:
+    """Parse `columns` of whole lines; every failure is traced to its line.
+
+    The parser fills a short line with empty fields, so the commas of the chunk are counted.
+    """
+    lines = chunk.count(b"\n")
     try:
         frame = pl.read_csv(
             io.BytesIO(chunk.replace(b"\r\n", b"\n")),
             has_header=False,
             schema=dict.fromkeys(names, pl.String),
+            columns=[names.index(name) for name in columns],
             quote_char=None,
         )
     except pl.exceptions.PolarsError as error:
-        _explain(source, first_line, chunk, names)
+        _explain(source, first_line, chunk, names, filled)
         raise FormatError(source, "", "", FormatCode.TEXT, f"{error}") from None
-    lines = chunk.count(b"\n")
-    if frame.height != lines or frame.null_count().sum_horizontal()[0]:
-        _explain(source, first_line, chunk, names)
+    ragged = chunk.count(b",") != lines * (len(names) - 1)
+    holes = frame.select(filled).null_count().sum_horizontal()[0]
+    if frame.height != lines or ragged or holes:
+        _explain(source, first_line, chunk, names, filled)
         reason = f"expected {lines} rows from line {first_line}, got {frame.height}"
         raise FormatError(source, "", "", FormatCode.COLUMNS, reason)
     return frame
 
 
-def _explain(source: str, first_line: int, chunk: bytes, names: tuple[str, ...]) -> None:
-    """Raise FormatError for the first line that is not text of `names` fields, none empty."""
+def _explain(
+    source: str, first_line: int, chunk: bytes, names: tuple[str, ...], filled: tuple[str, ...]
+) -> None:
+    """Raise FormatError for the first line that is not text of `names`, those of `filled` full."""
     for number, line in enumerate(chunk.removesuffix(b"\n").split(b"\n"), first_line):
         place = f"line {number}"
         if not line.isascii():
@@ -268,5 +360,5 @@ def _explain(source: str, first_line: int, chunk: bytes, names: tuple[str, ...])
             reason = f"expected {len(names)} columns, got {len(fields)}"
             raise FormatError(source, place, "", FormatCode.COLUMNS, reason)
         for name, field in zip(names, fields, strict=True):
-            if not field:
+            if not field and name in filled:
                 raise FormatError(source, place, name, FormatCode.MISSING, "an empty field")
