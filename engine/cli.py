@@ -205,24 +205,19 @@ def verify(
 
 
 @app.command()
-def venues() -> None:
-    """List the shipped venue profiles, their markets and what they rest on."""
-    from engine.venue import load_venue
+def venues(
+    name: Annotated[
+        str | None, typer.Argument(help="One profile in full: shipped, or a .toml file.")
+    ] = None,
+) -> None:
+    """List the venue profiles: markets, rules in short, what they rest on; or show one in full."""
+    from engine.catalogue import in_full, in_short
+    from engine.venue import load_venue, shipped_venues
 
-    for path in sorted((Path(__file__).parent / "venues").glob("*.toml")):
-        profile = load_venue(path)
-        counts = {"published": 0, "third_party": 0, "assumed": 0}
-        for each in profile.evidence:
-            counts[each.status] += 1
-        markets = ", ".join(f"{market.symbol} ({market.payoff})" for market in profile.markets)
-        evidence = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items())
-        print(f"{path.stem}, as of {profile.as_of}, settled in {profile.settlement.asset}")
-        print(f"  markets   {markets}")
-        print(f"  evidence  {evidence}")
-        for each in profile.evidence:
-            if each.status == "assumed":
-                print(f"  assumed   {each.field}: {each.source}")
-        print(f"  hash      {profile.hash()}")
+    if name is not None:
+        print("\n".join(in_full(load_venue(name))))
+        return
+    print("\n\n".join("\n".join(in_short(load_venue(each))) for each in shipped_venues()))
 
 
 @app.command("import")

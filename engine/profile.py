@@ -194,7 +194,12 @@ class Losses(Frozen, kw_only=True):
 
 
 class Evidence(Frozen, kw_only=True):
-    """Where a number comes from. `assumed` fields are listed by every report."""
+    """Where a number comes from. `assumed` fields are listed by every report.
+
+    `field` is a path: `losses.adl_score`, `markets.BTC.tiers[0].leverage_max`, `markets.*.tick`;
+    several last names with commas. It speaks for everything below it unless a longer path does.
+    A `source` that begins with `not modelled: ` is a rule of the venue that no choice expresses.
+    """
 
     field: Annotated[str, Meta(min_length=1, max_length=200)]
     source: Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -258,6 +263,7 @@ class Market(Frozen, kw_only=True):
     taker_fee_ppm: Ppm
     price_band_ppm: Ppm = 0  # 0: no band; else orders within mark * (1 -/+ band)
     liquidation_fee_ppm: Ppm
+    funding_cap_ppb: Annotated[int, Meta(ge=0, le=c.PPB)] | None = None  # instead of the venue's
     tiers: Annotated[list[Tier], Meta(max_length=c.TIERS_MAX)] = []
     tier_steps: TierSteps | None = None
     slope_per_coin: DecimalText = "0"

