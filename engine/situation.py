@@ -10,9 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import msgspec
 import numpy as np
-from msgspec import Meta
+from msgspec import Meta, field
 from msgspec.structs import replace
 
 from engine import constants as c
@@ -73,7 +72,7 @@ class MarketState(Message, kw_only=True):
     mark: DecimalText
     index: DecimalText | None = None
     last: DecimalText | None = None
-    book: list[BookLevel] = []
+    book: tuple[BookLevel, ...] = ()
 
 
 class PositionState(Message, kw_only=True):
@@ -113,9 +112,9 @@ class AccountState(Message, kw_only=True):
 
     wallet: DecimalText = "0"
     hedge: bool = False
-    assets: list[AssetState] = []
-    positions: list[PositionState] = []
-    orders: list[OrderState] = []
+    assets: tuple[AssetState, ...] = ()
+    positions: tuple[PositionState, ...] = ()
+    orders: tuple[OrderState, ...] = ()
 
 
 class Situation(Message, kw_only=True):
@@ -123,7 +122,7 @@ class Situation(Message, kw_only=True):
 
     title: str = ""
     venue: PathText
-    patch: dict[str, Any] = {}
+    patch: dict[str, Any] = field(default_factory=dict)
     fund: DecimalText = "0"
     markets: Annotated[dict[str, MarketState], Meta(min_length=1)]
     accounts: Annotated[dict[str, AccountState], Meta(min_length=1)]
@@ -187,7 +186,8 @@ class Stage:
         self.situation, self.held = situation, held
         self.ids = {name: c.FIRST_USER_ID + n for n, name in enumerate(situation.accounts)}
         self.market_ids = {symbol: self.profile.market_id(symbol) for symbol in situation.markets}
-        self.now_ns, self.orders_count = START_NS, ORDER_ID_FIRST
+        self.now_ns = self.situation_ns = START_NS
+        self.orders_count = ORDER_ID_FIRST
         self.events: list[Event] = []
         legs = sum(len(a.positions) + len(a.assets) for a in situation.accounts.values())
         sizes = Capacities(
@@ -423,12 +423,14 @@ def liquidation_mark(
     """The first mark, in price units from the safe side, at which a domain is in breach.
 
     Found by bisection on the engine's own health; None where no mark of the market's range does
-    it. `market_id` and `position_side` name an isolated domain. Orders may be cancelled on the
-    way down, so an account with orders is built anew for every probe.
+    it. `market_id` and `position_side` name an isolated domain. The account is looked at alone:
+    what the move would do to others first is the business of `Stage`. Orders may be cancelled on
+    the way down, so an account with orders is built anew for every probe.
     """
     market = profile.markets[profile.market_id(symbol) - 1]
     low = parse_decimal(market.price_min or market.tick, market.price_decimals)
     high = parse_decimal(market.price_max, market.price_decimals)
+    situation = replace(situation, accounts={account: situation.accounts[account]})
     orders = bool(situation.accounts[account].orders)
     stage: Stage | None = None
 
@@ -453,8 +455,3 @@ def liquidation_mark(
         else:
             good = middle
     return bad
-
-
-def to_toml_value(value: Any) -> Any:
-    """Plain data of a message, as JSON would carry it."""
-    return msgspec.to_builtins(value)

@@ -5,9 +5,11 @@ or Fraction, in the venue's own units, and returns exact fractions. A state is b
 is asked (`implementation` says which); only what `formulas` holds is computed from a formula.
 Refusals are CalculateError, a ValueError of one line.
 
->>> liquidation_price("binance_usdm", market="BTCUSDT", side="long", qty="1",
-...     entry_price="40000", wallet_balance="5000")
-Fraction(878514, 25)
+>>> from engine.venue import shipped_venues
+>>> made = {"qty": "1", "entry_price": "40000", "wallet_balance": "5000", "mmr": "0.01"}
+>>> found = liquidation_price(shipped_venues()[0], side="long", **made)
+>>> round(found, 3)
+Fraction(35353535, 1000)
 """
 
 from collections.abc import Callable

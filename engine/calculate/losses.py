@@ -122,7 +122,8 @@ def adl_trigger(q: Question) -> Answer:
     i = q.inputs
     pool = i.get("pool_balance")
     peak = i.get("pool_max_balance_8h", "pool_max_balance", default=pool)
-    loss = i.get("symbol_max_pnl_8h", default=0) - i.get("symbol_pnl", default=0)
+    fallen = -i.get("worst_symbol_pnl_ratio", default=0) * max(Fraction(0), peak)
+    loss = i.get("symbol_max_pnl_8h", default=0) - i.get("symbol_pnl", default=-fallen)
     start = -i.get("insurance_pnl_ratio")
     mark = Fraction(100)
     rules = {"drawdown_ppm": int(start * 10**6)}

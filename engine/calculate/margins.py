@@ -7,7 +7,14 @@ from fractions import Fraction
 from typing import Any
 
 from engine.calculate.bench import Bench, single_tier, tier
-from engine.calculate.numbers import Answer, CalculateError, exact, rounded_up
+from engine.calculate.numbers import (
+    Answer,
+    CalculateError,
+    common_unit,
+    exact,
+    rounded_down,
+    rounded_up,
+)
 from engine.calculate.question import (
     Question,
     account_of,
@@ -310,14 +317,20 @@ def level_at(q: Question, equity: Fraction, need: Fraction, first: Fraction) -> 
     """Breach and level of an account with this equity and these requirements."""
     bench = q.bench(margin__close_fee="none", margin__tier_mode="flat", margin__tier_by="notional")
     rules = bench.tree["trigger"]
-    mark = 2 * need or Fraction(2)
+    if need == 0 and equity < 0:
+        return flat_breach(bench, equity), "ok"
+    unit, part = common_unit([need, first, Fraction(1) if need == 0 else need]), PPM
+    while part > 1 and part * max(need, first, unit) > unit * PPM:
+        part //= 10
+    mark = unit * PPM / part
     initial = first / mark if first else None
-    bench.market(payoff="linear", tiers=single_tier(Fraction(1, 2), initial), mark=mark)
+    bench.market(payoff="linear", tiers=single_tier(need / mark, initial), mark=mark)
     bench.seat("a", equity)
     if need:
         if first:
             bench.change({"margin": {"initial": "tiers"}})
-        bench.hold("a", 1, Fraction(1), mark)
+        highest = bench.made["M"].tiers[0]["leverage_max"]
+        bench.hold("a", 1, Fraction(1), mark, leverage=highest)
     try:
         view = bench.stage(held="a").views("a")[0]
     except SituationError as error:
@@ -329,6 +342,18 @@ def level_at(q: Question, equity: Fraction, need: Fraction, first: Fraction) -> 
     if view.level & Level.RESTRICTED:
         return False, "reduce_only_and_cancel_opening_orders"
     return False, "warned" if view.level & Level.WARNED else "ok"
+
+
+def flat_breach(bench: Bench, equity: Fraction) -> bool:
+    """Whether an account that has a balance below zero and nothing else is dealt with."""
+    mark = Fraction(2) - equity
+    bench.market(payoff="linear", mark=mark)
+    bench.seat("a", equity)
+    bench.hold("a", 1, Fraction(1), mark)
+    stage = bench.stage(held="a")
+    price = stage.price("M", stage.situation.markets["M"].mark)
+    events = stage.send(CommandKind.DELIVER, market_id=1, price=price)
+    return any(e.kind == EventKind.LIQUIDATION_STARTED for e in events)
 
 
 def shared_trigger(q: Question) -> Answer:
@@ -435,7 +460,11 @@ def score_of_amounts(q: Question) -> Answer:
         mark = i.get("price")
         wallet = i.get("portfolio_value") - profit
         first = i.get("initial_margin") / (size * mark)
-        rate, leverage = min(first / 2, Fraction(1, 100)), max(1, int(1 / first))
+        leverage = min(255, max(1, int(1 / first)))
+        if leverage * first == 1:
+            bench.change({"margin": {"initial": "leverage"}})
+        first = rounded_up(first, 6)
+        rate = min(rounded_down(first / 2, 6), Fraction(1, 100))
     bench.market(payoff="linear", tiers=single_tier(rate, first), mark=mark)
     bench.seat("a", wallet)
     bench.hold("a", side, size, mark - side * profit / size, leverage=leverage)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from engine.calculate.bench import Bench, single_tier
 from engine.calculate.margins import portfolio
-from engine.calculate.numbers import Answer, CalculateError, ppm
+from engine.calculate.numbers import Answer, CalculateError, common_unit, ppm, rounded_up
 from engine.calculate.question import (
     Question,
     find_domain,
@@ -135,6 +135,7 @@ def cover_bench(q: Question, base: Fraction, lot: Fraction) -> Bench:
     """A position that is short of a given amount of margin, closed by transfer at a discount."""
     i = q.inputs
     price, ratio = i.get("oracle_price"), i.get("margin_ratio", "mm_ratio")
+    price *= i.get("quote_price", default=1)  # what money is worth in the oracle's dollars
     keeper = {"order": "transfer", "limit": "mark"}
     keeper["limit_ppm"] = ppm(i.get("liquidator_fee"), "liquidator_fee")
     fee = ppm(i.get("if_fee", "max_if_fee", "if_fee_max"), "if_fee")
@@ -160,12 +161,10 @@ def cover_size(q: Question) -> Answer:
     i = q.inputs
     base = i.get("base", default=0)
     if not base:
-        base = Fraction(4)
+        base, price = Fraction(4), i.get("oracle_price") * i.get("quote_price", default=1)
         gain = i.get("margin_ratio") - i.get("liquidator_fee") - i.get("if_fee", default=0)
-        while gain > 0 and base * gain * i.get("oracle_price") < 2 * i.get("margin_shortage"):
+        while gain > 0 and base * gain * price < 2 * i.get("margin_shortage"):
             base *= 2
-    if i.get("quote_price", default=1) != 1:
-        raise CalculateError("quote_price: expected 1, since money is the quote itself")
     stage = cover_bench(q, base, Fraction(1, 10**9)).stage(held="a")
     return {"base_to_close": size_of(stage, "M", chosen_step(stage, "a", "M").lots)}
 
@@ -204,15 +203,16 @@ def execution(q: Question) -> Answer:
     left = view.positions[0] if view.positions else None
     entry = left.entry_quote if left else 0
     lots = left.lots if left else 0
-    keeper = next(r for r in stage.table("positions") if r[0] == SystemAccount.BACKSTOP)
+    legs = [r for r in stage.table("positions") if r[0] == SystemAccount.BACKSTOP]
+    keeper_lots, keeper_entry = (legs[0][3], legs[0][4]) if legs else (0, 0)
     paid = sum(e.amount for e in stage.events if e.kind == EventKind.LIQUIDATION_FEE)
     user_base = size_of(stage, "M", lots)
     return {
         "base_closed": base - user_base,
         "user_base_after": user_base,
         "user_quote_after": money_of(stage, view.balance - entry) - deposit,
-        "liquidator_base": size_of(stage, "M", keeper[3]),
-        "liquidator_quote": -money_of(stage, keeper[4]),
+        "liquidator_base": size_of(stage, "M", keeper_lots),
+        "liquidator_quote": -money_of(stage, keeper_entry),
         "if_fee_paid": money_of(stage, paid),
         "open_orders_after": len(stage.table("orders")),
         "margin_ratio_after": Fraction(view.equity, view.notional) if view.notional else None,
@@ -259,7 +259,7 @@ def cooled_order(q: Question, since: object) -> Fraction:
     steps = [{**step, "limit": "none"} for step in (first, {"size": "all", "pause_ns": 1})]
     bench = q.bench(liquidation__steps=steps, losses=RETRY, trigger__backstop_ppm=0)
     if since is not None:
-        value = value / (1 - share)
+        value = rounded_up(value / (1 - share), 2)
     held = value / price
     bench.market(payoff="linear", tiers=single_tier(Fraction(1, 2)), lot=held / 10**6, mark=price)
     bench.seat("a", value / 1000)
@@ -288,12 +288,11 @@ def window_size(q: Question) -> Answer:
     capacity = fees * i.get("skew_scale") * i.get("multiplier", default=1) * i.get("window")
     held = i.get("position")
     step = {"size": "all", "order": "transfer", "limit": "mark", "pause_ns": 1}
-    step["window_lots"] = int(capacity)
+    lot = common_unit([capacity, held])
+    step["window_lots"] = int(capacity / lot)
     step["window_ns"] = int(i.get("window") * SECOND_NS)
     bench = q.bench(liquidation__steps=[step], losses={**RETRY, "retry_ns": 1})
-    if capacity.denominator != 1:
-        raise CalculateError("window: expected a capacity of whole units")
-    bench.market(payoff="linear", tiers=single_tier(Fraction(1, 2)), lot=Fraction(1), mark=price)
+    bench.market(payoff="linear", tiers=single_tier(Fraction(1, 2)), lot=lot, mark=price)
     bench.seat("a", held)
     bench.hold("a", 1, held, price)
     stage = bench.stage()

@@ -193,8 +193,9 @@ def charge_fee(
     traded: int,
 ) -> None:
     """R79. Liquidation fee: ppm of the notional the order filled (a faded one of that at mark, as
-    it was derived from), rounded up, at most the equity left, or at most what the fills brought above the bankruptcy price; what they brought below it
-    is then paid by the fund at once. It goes to the insurance fund or to the venue."""
+    it was derived from), rounded up, at most the equity left, or at most what the fills brought
+    above the bankruptcy price; what they brought below it is then paid by the fund at once. It
+    goes to the insurance fund or to the venue."""
     rate, zero, long = terms
     if filled == 0:
         return
