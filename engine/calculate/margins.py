@@ -461,10 +461,13 @@ def score_of_amounts(q: Question) -> Answer:
         wallet = i.get("portfolio_value") - profit
         first = i.get("initial_margin") / (size * mark)
         leverage = min(255, max(1, int(1 / first)))
-        if leverage * first == 1:
+        rate = min(rounded_down(first / 2, 6), Fraction(1, 1000))
+        whole = leverage * first == 1
+        first = None if whole else rounded_up(first, 6)
+        if whole:
             bench.change({"margin": {"initial": "leverage"}})
-        first = rounded_up(first, 6)
-        rate = min(rounded_down(first / 2, 6), Fraction(1, 100))
+        else:
+            leverage = min(leverage, int(1 / first))
     bench.market(payoff="linear", tiers=single_tier(rate, first), mark=mark)
     bench.seat("a", wallet)
     bench.hold("a", side, size, mark - side * profit / size, leverage=leverage)
