@@ -213,7 +213,8 @@ def domain_answer(
     """One domain in the venue's units."""
     symbols = {number: symbol for symbol, number in stage.market_ids.items()}
     money = stage.money_text
-    breached = bool(view.positions) and view.equity < view.requirement
+    held = any(is_future(stage, symbols, p) for p in view.positions)
+    breached = held and view.equity < view.requirement
     state = "ok"
     if view.level & c.Level.WARNED:
         state = "warned"
@@ -237,9 +238,14 @@ def domain_answer(
         positions=[
             position_answer(stage, name, view, p, symbols[p.market_id], queue, implementation)
             for p in view.positions
-            if stage.spec(symbols[p.market_id]).contract == "future"
+            if is_future(stage, symbols, p)
         ],
     )
+
+
+def is_future(stage: Stage, symbols: dict[int, str], p: PositionView) -> bool:
+    """Whether a leg is a position with margin, not an asset held."""
+    return stage.spec(symbols[p.market_id]).contract == "future"
 
 
 def position_answer(
@@ -266,7 +272,7 @@ def position_answer(
     ranked = queue.get((p.market_id, p.lots > 0), [])
     mine = [n for n, row in enumerate(ranked) if row[1:] == (name, p.position_side)]
     step = next((step for step in p.steps if step.lots > 0), None)
-    mark = Decimal(situation.markets[symbol].mark)
+    mark = stage.price(symbol, situation.markets[symbol].mark)
     entry = next(
         each.entry
         for each in situation.accounts[name].positions
@@ -276,8 +282,8 @@ def position_answer(
         market=symbol,
         side=side,
         size=size_text(stage, symbol, abs(p.lots)),
-        entry_price=entry,
-        mark_price=f"{mark:f}",
+        entry_price=stage.price_text(symbol, stage.price(symbol, entry)),
+        mark_price=stage.price_text(symbol, mark),
         notional=stage.money_text(p.notional),
         unrealised_pnl=stage.money_text(p.unrealised),
         tier=p.tier + 1,
@@ -343,9 +349,9 @@ def move(
                 )
             )
     return Move(
-        marks=dict(marks),
+        marks={s: stage.price_text(s, stage.price(s, price)) for s, price in marks.items()},
         steps=steps,
-        who_pays=payers(stage, events, fund, situation),
+        who_pays=payers(stage, first, fund),
         outcomes=[outcome(stage, name, before[name], events) for name in chosen],
     )
 
@@ -367,15 +373,15 @@ def run_out(stage: Stage) -> None:
         stage.send(CommandKind.SETTLE)
 
 
-def given_up(stage: Stage, events: list[Event], cause: c.Cause) -> int:
-    """What counterparties of these fills gave up against the mark of that moment."""
+def given_up(stage: Stage, first: int, cause: c.Cause) -> int:
+    """What counterparties of fills gave up against the mark of that moment, from an event on."""
     marks: dict[int, int] = {}
     users, total = set(stage.ids.values()), 0
-    for event in stage.events:
+    for index, event in enumerate(stage.events):
         if event.kind == EventKind.MARK_SET:
             marks[event.market_id] = event.price
         fill = event.kind == EventKind.FILL and event.reason == cause
-        if not fill or event not in events or not event.flags & c.Flag.MAKER:
+        if not fill or index < first or not event.flags & c.Flag.MAKER:
             continue
         if event.account_id in users:
             market = stage.profile.markets[event.market_id - 1]
@@ -385,9 +391,9 @@ def given_up(stage: Stage, events: list[Event], cause: c.Cause) -> int:
     return total
 
 
-def payers(stage: Stage, events: list[Event], fund: int, situation: Situation) -> list[Payer]:
+def payers(stage: Stage, first: int, fund: int) -> list[Payer]:
     """Everybody who bears a part of it, from the events and the fund's equity."""
-    found = []
+    found, events = [], stage.events[first:]
 
     def add(who: str, amount: int, note: str) -> None:
         if amount:
@@ -400,8 +406,8 @@ def payers(stage: Stage, events: list[Event], fund: int, situation: Situation) -
     paid, own = max(0, fund) - max(0, after), max(0, -after) - max(0, -fund)
     add("insurance fund", paid, "what its equity fell by" if paid > 0 else "what it gained")
     add("venue", own, "what the fund is below zero by: the venue's own")
-    add("deleveraged winners", given_up(stage, events, c.Cause.ADL), "against the mark")
-    add("volunteers", given_up(stage, events, c.Cause.ASSIGNED), "against the mark")
+    add("deleveraged winners", given_up(stage, first, c.Cause.ADL), "against the mark")
+    add("volunteers", given_up(stage, first, c.Cause.ASSIGNED), "against the mark")
     add("everybody with a position", total(EventKind.LOSS_SHARED), "socialised at once")
     add("winners at settlement", total(EventKind.CLAWED_BACK), "by their share of all profit")
     add("the customer", total(EventKind.DEBT_LEFT), "a debt, as long as it is not waived")
@@ -414,9 +420,9 @@ def outcome(stage: Stage, name: str, before: int, events: list[Event]) -> Outcom
     views = stage.views(name)
     after = sum(view.equity for view in views)
     wallet = stage.balance(number)
-    flat = not any(view.positions for view in views)
-    owed = max(0, -wallet) if flat else 0
     symbols = {market_id: symbol for symbol, market_id in stage.market_ids.items()}
+    flat = not any(is_future(stage, symbols, p) for view in views for p in view.positions)
+    owed = max(0, -wallet) if flat else 0
     held = [
         f"{'long' if p.lots > 0 else 'short'} {size_text(stage, symbols[p.market_id], abs(p.lots))}"
         f" {symbols[p.market_id]}"

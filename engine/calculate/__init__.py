@@ -8,8 +8,8 @@ Refusals are CalculateError, a ValueError of one line.
 >>> from engine.venue import shipped_venues
 >>> made = {"qty": "1", "entry_price": "40000", "wallet_balance": "5000", "mmr": "0.01"}
 >>> found = liquidation_price(shipped_venues()[0], side="long", **made)
->>> round(found, 3)
-Fraction(35353535, 1000)
+>>> float(round(found, 3))
+35353.535
 """
 
 from collections.abc import Callable

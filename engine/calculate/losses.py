@@ -237,12 +237,9 @@ def fund_delta(q: Question) -> Answer:
     entry = zero * 2 if side > 0 else zero / 2
     bankrupt(bench, side, size, zero, entry)
     bench.offer("buy" if side > 0 else "sell", fill, size)
-    start = zero * 2 * HEALTHY if side > 0 else zero / HEALTHY / 2
+    start = zero * 4 if side > 0 else zero / 4
     stage = bench.stage(start={"M": start})
     return {"fund_delta": money_of(stage, stage.balance(FUND)) - bench.fund}
-
-
-HEALTHY = 2
 
 
 # -- what nobody paid -------------------------------------------------------------------------

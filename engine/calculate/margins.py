@@ -320,7 +320,7 @@ def level_at(q: Question, equity: Fraction, need: Fraction, first: Fraction) -> 
     if need == 0 and equity < 0:
         return flat_breach(bench, equity), "ok"
     unit, part = common_unit([need, first, Fraction(1) if need == 0 else need]), PPM
-    while part > 1 and part * max(need, first, unit) > unit * PPM:
+    while part > 1 and 2 * part * max(need, first, unit) > unit * PPM:
         part //= 10
     mark = unit * PPM / part
     initial = first / mark if first else None

@@ -31,14 +31,11 @@ def order_price(q: Question) -> Answer:
     i = q.inputs
     multiple = i.get("spread_to_mm_ratio") * adjusted(q, bench, symbol)
     step = {"size": "all", "limit": "spread", "limit_ppm": int(multiple * PPM)}
-    bench.change({"liquidation": {"steps": [step]}, "margin": {"bankruptcy_split": SPLIT}})
+    bench.change({"liquidation": {"steps": [step]}})
     stage = bench.stage(held="a")
     found = chosen_step(stage, "a", symbol)
     price = price_of(stage, symbol, found.limit_price)
     return {"fillable_price": price, "liquidation_order_price": price}
-
-
-SPLIT = "by_maintenance"
 
 
 def adjusted(q: Question, bench: Bench, symbol: str) -> Fraction:

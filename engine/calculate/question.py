@@ -89,7 +89,9 @@ def value_of(bench: Bench, symbol: str, size: Fraction, price: Fraction) -> Frac
 def market_for(q: Question, bench: Bench, mark: Fraction | None = None) -> str:
     """The market of a question: made from its rates if it gives any, else the venue's own."""
     i = q.inputs
-    if not i.has("mmr", "mm_rate", "tiers", "maker_rate") and q.options.get("made") is None:
+    if not i.has("mmr", "mm_rate", "tiers", "maker_rate") and not (
+        q.options.get("made") and not i.has("market")
+    ):
         symbol = bench.own_market(i.raw("market", default="") or None, mark)
         if i.has("taker_fee"):
             for market in bench.tree["markets"]:
