@@ -119,11 +119,26 @@ def test_lights_follow_the_queue(implementation):
     }
     assert lights["early"] == (1, 5) and lights["lucky"] == (2, 4)
     assert lights["careful"] == (3, 3) and lights["late"] == (4, 2)
+    first = {a.account: a.domains[0].positions[0].liquidation_price for a in answer.accounts}
+    # whatever a fall does to the others first; `careful` has paid for all of it
+    assert [name for name, price in first.items() if price is None] == ["careful"]
     closed = [s.text for s in answer.move.steps if "deleveraging" in s.text]
     assert "(early)" in closed[0] and "(careful)" in closed[-1]
     assert [(p.who, p.amount) for p in answer.move.who_pays] == [
         ("deleveraged winners", "2500.000000")
     ]
+
+
+def test_a_light_is_a_fifth_of_the_queue(implementation):
+    accounts = {
+        f"a{n}": AccountState(wallet="50000", positions=(long(entry=str(20_000 + 1_000 * n)),))
+        for n in range(10)
+    }
+    situation = msgspec.structs.replace(made(long()), accounts=accounts)
+    loaded = LoadedSituation("x", situation, load_venue(VENUE), ())
+    answer = explain(loaded, None, None, implementation)
+    lights = [a.domains[0].positions[0].adl_lights for a in answer.accounts]
+    assert lights == [5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
 
 
 # -- what is owed -----------------------------------------------------------------------------
