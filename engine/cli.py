@@ -1,4 +1,6 @@
-"""The command line: run, verify, venues, import, export, match. It parses, prints and maps errors.
+"""The command line: run, verify, explain, venues, import, export, match.
+
+It parses, prints and maps errors.
 
 Every refusal is one line on standard error that begins with `error:` and names the file and the
 field. Exit status: 0 done, 1 the engine or a run is at fault (audit, verification), 2 bad input,
@@ -361,6 +363,35 @@ def match(
     )
 
 
+@app.command(name="explain")
+def explain_situation(
+    situation: Annotated[Path, typer.Argument(help="The situation, a TOML file.")],
+    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    mark: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MARKET=PRICE", help="Move a mark there; may be repeated."),
+    ] = None,
+    venues_too: Annotated[
+        str | None, typer.Option("--across", metavar="V1,V2", help="The same at other venues.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """How accounts stand, what happens if the mark moves, who pays, and what is still owed."""
+    from engine.across import across
+    from engine.explain import explain
+    from engine.explain_text import comparison_lines, explanation_lines, wanted_marks
+    from engine.situation import load_situation
+
+    loaded = load_situation(situation)
+    marks = wanted_marks(loaded, mark or [])
+    if venues_too:
+        rows = across(loaded, venues_too.split(","), account, marks)
+        print(msgspec.json.encode(rows).decode() if as_json else "\n".join(comparison_lines(rows)))
+        return
+    answer = explain(loaded, account, marks)
+    print(msgspec.json.encode(answer).decode() if as_json else "\n".join(explanation_lines(answer)))
+
+
 # Exceptions by exit status, named by module: one that was never imported was never raised.
 _STATUS = {
     BAD_INPUT: {
@@ -371,6 +402,7 @@ _STATUS = {
         "engine.population.columns": ("PopulationError",),
         "engine.replay": ("ReplayError",),
         "engine.run_folder": ("RunFolderError",),
+        "engine.situation": ("SituationError",),
         "engine.strict": ("ScenarioError",),
         "engine.tape": ("TapeError",),
         "engine.units": ("UnitError",),

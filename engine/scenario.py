@@ -7,7 +7,6 @@ rows. How files of public formats are read is the importers' business, how accou
 population's.
 """
 
-import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-import msgspec
 import numpy as np
 
 from engine import constants as c
@@ -31,6 +29,7 @@ from engine.messages import (
     Scenario,
     money_units,
 )
+from engine.patched import load_patched
 from engine.population.columns import (
     BLOCK_ROWS_MAX,
     FitRow,
@@ -60,13 +59,11 @@ from engine.venue import (
     ProfileError,
     VenueProfile,
     market_numbers,
-    validate,
 )
 
 STEPS_MAX = 10_000_000  # of one stretch between two points: its noise is held in memory
 SEARCH_ROWS_MAX = 2_000_000  # how far into a tape a market's first price may be
 NOISE_STREAM = 1 << 20  # separates price noise from the streams of the population
-_SHIPPED_NAME = re.compile(r"^[A-Za-z0-9_-]+\Z")
 
 
 @dataclass(frozen=True)
@@ -157,44 +154,6 @@ def assumed_fields(loaded: LoadedScenario) -> list[str]:
     return mine + venue
 
 
-def _load_profile(
-    file: str, folder: Path, data: Path | None, scenario: Scenario, forced: list[tuple[str, Any]]
-) -> tuple[VenueProfile, tuple[Patch, ...]]:
-    """The named profile with the scenario's patch and the overrides."""
-    if scenario.venue.endswith(".toml"):
-        path = resolve_path(file, folder, data, scenario.venue, "venue")
-    elif _SHIPPED_NAME.match(scenario.venue):
-        path = Path(__file__).parent / "venues" / f"{scenario.venue}.toml"
-    else:
-        raise ScenarioError(f"{file}: $.venue: expected a name or a path to a .toml file")
-    try:
-        tree = tomllib.loads(path.read_text("utf-8"))
-    except OSError:
-        names = ", ".join(sorted(shipped.stem for shipped in path.parent.glob("*.toml")))
-        reason = f"no venue {scenario.venue!r}; shipped profiles: {names}"
-        raise ScenarioError(f"{file}: $.venue: {reason}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{file}: $.venue: {path.name}: {error}") from None
-    wanted = [(dotted, value, "scenario") for dotted, value in flatten(scenario.patch)]
-    wanted += [(dotted, value, "override") for dotted, value in forced]
-    patches = []
-    for dotted, value, origin in wanted:
-        try:
-            before = set_path(tree, dotted.split("."), value)
-        except KeyError as error:
-            field = "patch" if origin == "scenario" else "venue"
-            reason = f"no such field in profile {scenario.venue}"
-            raise ScenarioError(f"{file}: $.{field}.{error.args[0]}: {reason}") from None
-        if before != value:
-            texts = ["" if v is None else msgspec.json.encode(v).decode() for v in (before, value)]
-            patches.append(Patch(path=dotted, before=texts[0], after=texts[1], origin=origin))
-    profile = decode_tree(file, tree, VenueProfile, "$.venue")
-    try:
-        return validate(profile), tuple(patches)
-    except ProfileError as error:
-        raise ScenarioError(f"{file}: $.venue: {error}") from None
-
-
 def load_scenario(
     path: Path | str, overrides: Iterable[str] = (), data: Path | str | None = None
 ) -> LoadedScenario:
@@ -224,7 +183,7 @@ def load_scenario(
             raise ScenarioError(f"{path.name}: --set {text!r}: {reason}") from None
     scenario = decode_tree(path.name, tree, Scenario, "$")
     folder, data = path.parent, None if data is None else Path(data)
-    profile, patches = _load_profile(path.name, folder, data, scenario, forced)
+    profile, patches = load_patched(path.name, folder, data, scenario.venue, scenario.patch, forced)
     loaded = LoadedScenario(path.name, folder, data, scenario, profile, patches)
     _check(loaded)
     return loaded

@@ -199,6 +199,8 @@ def _unit_quote(where: str, market: Market, money_decimals: int) -> int:
 def _further_numbers(where: str, profile: VenueProfile, market: Market) -> dict[str, int]:
     """The parts of the requirement curve that are not tiers, and the funding cap."""
     money_decimals = profile.settlement.decimals
+    if market.contract == "collateral" and market.payoff == "inverse":
+        raise ProfileError(f"{where}.payoff: expected linear for a collateral")
     if Decimal(market.slope_per_coin) < 0 or Decimal(market.sqrt_per_coin) < 0:
         raise ProfileError(f"{where}: slope_per_coin, sqrt_per_coin: expected 0 or more")
     if Decimal(market.sqrt_per_coin) and market.payoff == "inverse":

@@ -16,11 +16,12 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 
 # A file imports only from lines above its own, or from its own package.
 ORDER = (
-    *("constants", "rows", "units", "column_map", "messages", "profile", "venue"),
-    *("catalogue", "vectors", "views", "core", "reference", "policies"),
-    *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
-    *("journal", "report", "exchange", "workload", "drawn_profiles", "fuzz", "run_folder", "replay"),
-    *("verify", "convert", "export", "match", "explain", "study"),
+    *("constants", "rows", "units", "column_map", "messages", "profile", "venue", "views"),
+    *("catalogue", "vectors", "core", "reference", "policies"),
+    *("digest", "audit", "tape", "importers", "population", "strict", "patched", "price_files"),
+    *("scenario", "journal", "report", "exchange", "workload", "drawn_profiles", "fuzz"),
+    *("run_folder", "replay", "verify", "convert", "export", "match", "situation", "calculate"),
+    *("wording", "explain", "across", "explain_text", "study"),
     *("cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}

@@ -193,14 +193,17 @@ def charge_fee(
     filled: int,
     traded: int,
 ) -> None:
-    """R79. Liquidation fee: ppm of the notional the order filled, rounded up, at most the equity
-    left, or at most what the fills brought above the bankruptcy price; what they brought below it
-    is then paid by the fund at once. It goes to the insurance fund or to the venue."""
+    """R79. Liquidation fee: ppm of the notional the order filled (a faded one of that at mark, as
+    it was derived from), rounded up, at most the equity left, or at most what the fills brought
+    above the bankruptcy price; what they brought below it is then paid by the fund at once. It
+    goes to the insurance fund or to the venue."""
     rate, zero, long = terms
     if filled == 0:
         return
     numbers = world.markets[position.market_id].numbers
-    fee = margin.fee(traded, rate)
+    mark = world.markets[position.market_id].mark_price
+    faded = world.profile.liquidation.fee_cap == "faded"
+    fee = margin.fee(margin.notional(numbers, filled, mark) if faded else traded, rate)
     if world.profile.liquidation.fee_cap == "surplus":
         surplus = traded - margin.notional(numbers, filled, zero)
         if (numbers.payoff == Payoff.LINEAR) != long:

@@ -1,0 +1,66 @@
+"""A named venue profile with changes: what scenarios and situations do to a venue.
+
+A change is a dotted path and a value. Every one that makes a difference is reported as a Patch;
+a refusal is one line that names the file and the field.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.messages import Patch
+from engine.strict import ScenarioError, decode_tree, flatten, resolve_path, set_path
+from engine.venue import ProfileError, VenueProfile, validate
+
+_SHIPPED_NAME = re.compile(r"^[A-Za-z0-9_-]+\Z")
+
+
+def shipped_path(name: str) -> Path:
+    """Where the shipped profile of this name would be."""
+    return Path(__file__).parent / "venues" / f"{name}.toml"
+
+
+def load_patched(
+    file: str,
+    folder: Path,
+    data: Path | None,
+    venue: str,
+    patch: dict[str, Any],
+    forced: list[tuple[str, Any]],
+) -> tuple[VenueProfile, tuple[Patch, ...]]:
+    """The profile `venue` names, with the patch of a file and then the overrides of its user."""
+    if venue.endswith(".toml"):
+        path = resolve_path(file, folder, data, venue, "venue")
+    elif _SHIPPED_NAME.match(venue):
+        path = shipped_path(venue)
+    else:
+        raise ScenarioError(f"{file}: $.venue: expected a name or a path to a .toml file")
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except OSError:
+        names = ", ".join(sorted(shipped.stem for shipped in path.parent.glob("*.toml")))
+        reason = f"no venue {venue!r}; shipped profiles: {names}"
+        raise ScenarioError(f"{file}: $.venue: {reason}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{file}: $.venue: {path.name}: {error}") from None
+    wanted = [(dotted, value, "scenario") for dotted, value in flatten(patch)]
+    wanted += [(dotted, value, "override") for dotted, value in forced]
+    patches = []
+    for dotted, value, origin in wanted:
+        try:
+            before = set_path(tree, dotted.split("."), value)
+        except KeyError as error:
+            field = "patch" if origin == "scenario" else "venue"
+            reason = f"no such field in profile {venue}"
+            raise ScenarioError(f"{file}: $.{field}.{error.args[0]}: {reason}") from None
+        if before != value:
+            texts = ["" if v is None else msgspec.json.encode(v).decode() for v in (before, value)]
+            patches.append(Patch(path=dotted, before=texts[0], after=texts[1], origin=origin))
+    profile = decode_tree(file, tree, VenueProfile, "$.venue")
+    try:
+        return validate(profile), tuple(patches)
+    except ProfileError as error:
+        raise ScenarioError(f"{file}: $.venue: {error}") from None
