@@ -55,11 +55,16 @@ class Exchange:
         )
         self._unit_room = events_per_unit_max(self.block.rows)
         self._events = np.empty(self._unit_room + events_slack, dtype=EVENT)
+        self._fault: str | None = None
+        self.relink()
+
+    def relink(self) -> None:
+        """Write what this process has where into the header: of a new or a restored block."""
+        self.block.rebase()
         words = self.block.words
         words[H.EVENTS_AT] = self._events.ctypes.data
         words[H.EVENTS_ROWS] = len(self._events)
         link_parts(words)
-        self._fault: str | None = None
 
     def submit(self, commands: np.ndarray) -> np.ndarray:
         """Apply COMMAND rows in order; returns their EVENT rows (a new array).

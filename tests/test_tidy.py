@@ -18,13 +18,15 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 ORDER = (
     *("constants", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
-    *("journal", "report", "exchange", "workload", "fuzz", "run_folder", "replay"),
+    *("disk", "journal", "report", "exchange", "snapshot", "durable", "workload", "fuzz"),
+    *("run_folder", "replay"),
     *("verify", "convert", "match", "explain", "study"),
     *("cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}
 REFERENCE_MAY_IMPORT = {"constants", "rows", "venue", "reference"}
 EXACT_BELOW_REPORT = ("core", "reference", "digest", "audit", "vectors", "tape", "journal", "rows")
+EXACT_BELOW_REPORT += ("disk", "snapshot", "durable")
 
 VENUES = re.compile(
     r"binance|bybit|okx|okex|deribit|kraken|bitmex|hyperliquid|dydx|huobi|bitfinex|\bdrift\b",
