@@ -222,11 +222,19 @@ class Journal:
         self._failed = ""
 
     @classmethod
-    def create(cls, folder: Path | str, metadata: bytes, disk: Disk | None = None) -> "Journal":
+    def create(
+        cls,
+        folder: Path | str,
+        metadata: bytes,
+        disk: Disk | None = None,
+        *,
+        replace: bool = False,
+    ) -> "Journal":
         """A new journal in a folder, which is made if it is absent.
 
         `metadata` is what the owner wants back at `open`. Raises JournalError where there is a
-        journal already, or one is in use, JournalFault where the device refuses.
+        journal already (unless it is to be replaced), or one is in use, JournalFault where the
+        device refuses.
         """
         if len(metadata) > METADATA_BYTES_MAX:
             raise ValueError(f"metadata: expected at most {METADATA_BYTES_MAX} bytes")
@@ -234,7 +242,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         journal = cls(folder, _lock(folder), disk or Disk())
         try:
-            if journal.path.exists():
+            if journal.path.exists() and not replace:
                 raise JournalError(journal.path, 0, "expected no journal here; open it instead")
             fixed = (MAGIC, c.FORMAT_VERSION, COMMAND.itemsize, len(metadata), 0)
             header = _HEADER.pack(*fixed) + metadata

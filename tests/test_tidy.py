@@ -19,7 +19,7 @@ ORDER = (
     *("constants", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
     *("disk", "journal", "report", "exchange", "snapshot", "durable", "workload", "fuzz"),
-    *("run_folder", "replay"),
+    *("run_folder", "run_journal", "replay"),
     *("verify", "convert", "match", "explain", "study"),
     *("cli", "__main__", "__init__"),
 )
