@@ -3,6 +3,7 @@
 #   make test    install with the test tools, then run every test
 #   make lint    ruff, check only
 #   make bench   short benchmarks
+#   make drill   kill -9, torn and altered journals and snapshots, mutated input files
 # VENV=path uses another virtual environment, PYTHON=path another interpreter.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
 OUT ?= runs/demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench drill clean
 
 demo: $(VENV)/.installed
 	@echo "The first run compiles the kernels once; it says how long that took."
@@ -28,6 +29,11 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
 		--benchmark-min-rounds=3 --benchmark-max-time=1 --benchmark-columns=min,median,ops,rounds
+
+drill: $(VENV)/.installed-test
+	$(BIN)/crashtape compile
+	$(BIN)/python tests/drill.py
+	$(BIN)/python tests/hostile.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -208,8 +208,10 @@ def _run_journaled(
             journal=journal,
         )
     _print_report(report, folder)
-    if journal.resumed_count:
-        print(f"Resumed: the first {journal.resumed_count:,} commands were those of the journal.")
+    if journal.is_resumed:
+        torn = journal.journal.torn_bytes
+        cut = f"; {torn:,} bytes of a batch that broke off were cut" if torn else ""
+        print(f"Resumed after the {journal.resumed_count:,} commands of the journal{cut}.")
     return report
 
 

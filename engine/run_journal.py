@@ -70,7 +70,7 @@ class RunJournal:
     def __init__(self, out_dir: Path | str, journal: Journal) -> None:
         self.out_dir = Path(os.path.abspath(out_dir))
         self.journal = journal
-        self._resumed = False
+        self.is_resumed = False
         self.resumed_count = 0  # commands that were found in the journal
         self._known: Iterator[np.ndarray] = iter(())
         self._ahead = np.zeros(0)
@@ -101,7 +101,7 @@ class RunJournal:
             journal.release()
             raise JournalError(journal.path, METADATA_AT, f"metadata: {error}") from None
         made = cls(out_dir, journal)
-        made._resumed = True
+        made.is_resumed = True
         made._known = (batch.rows for batch in journal.recover())
         return made, request
 
@@ -156,7 +156,7 @@ class RunJournal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        stays = self._resumed or (kind and issubclass(kind, JournalError | JournalFault))
+        stays = self.is_resumed or (kind and issubclass(kind, JournalError | JournalFault))
         if kind is not None and stays:
             self.journal.release()
             return
