@@ -356,6 +356,8 @@ def _explain(error: Exception) -> tuple[str, int] | None:
             kinds = tuple(getattr(module, name) for name in names) if module else ()
             if isinstance(error, kinds):
                 return str(error), status
+    if isinstance(error, MemoryError):
+        return f"more memory was asked for than there is: {error}", BAD_INPUT
     if isinstance(error, CommandError):
         return str(error), BAD_INPUT
     if isinstance(error, OSError):

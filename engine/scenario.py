@@ -205,6 +205,14 @@ def load_scenario(
     """
     path = Path(path)
     try:
+        return _load(path, overrides, None if data is None else Path(data))
+    except RecursionError:
+        raise ScenarioError(f"{path.name}: nested too deeply") from None
+
+
+def _load(path: Path, overrides: Iterable[str], data: Path | None) -> LoadedScenario:
+    """`load_scenario`, but for what is nested too deeply."""
+    try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path.name}: {error.strerror}") from None
@@ -222,7 +230,7 @@ def load_scenario(
             reason = f"no such field: {error.args[0]}"
             raise ScenarioError(f"{path.name}: --set {text!r}: {reason}") from None
     scenario = decode_tree(path.name, tree, Scenario, "$")
-    folder, data = path.parent, None if data is None else Path(data)
+    folder = path.parent
     profile, patches = _load_profile(path.name, folder, data, scenario, forced)
     loaded = LoadedScenario(path.name, folder, data, scenario, profile, patches)
     _check(loaded)

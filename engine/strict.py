@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
+from engine.refusal import Refusal
+
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?(?P<place>[^`]*)`)?\Z", re.DOTALL)
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `([^`]*)`")
 
 
-class ScenarioError(ValueError):
+class ScenarioError(Refusal):
     """A scenario is refused: the file, the field, what was expected and what was found."""
 
 
@@ -55,7 +57,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         raise ScenarioError(f"--set {text!r}: expected path.to.field=value")
     try:
         return segments, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         reason = "expected a TOML value after '=' (text needs quotes)"
         raise ScenarioError(f"--set {text!r}: {reason}") from None
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from engine import constants as c
+from engine.refusal import Refusal
 from engine.units import UnitError, parse_decimal
 
 DecimalText = Annotated[str, Meta(pattern=r"^-?[0-9]{1,24}(\.[0-9]{1,18})?$")]
@@ -21,7 +22,7 @@ SignedPpm = Annotated[int, Meta(ge=-c.PPM, le=c.PPM)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:/-]+$")]
 
 
-class ProfileError(ValueError):
+class ProfileError(Refusal):
     """A profile or a patch to it is refused: the file, the field and what was expected."""
 
 
@@ -313,8 +314,10 @@ def decode_venue(data: bytes, source: str) -> VenueProfile:
     """Decode and validate a profile; `source` names it in errors."""
     try:
         return validate(msgspec.toml.decode(data, type=VenueProfile))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ProfileError(f"{source}: {error}") from None
+    except RecursionError:
+        raise ProfileError(f"{source}: nested too deeply") from None
 
 
 def shipped_venues() -> list[str]:

@@ -16,7 +16,7 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 
 # A file imports only from lines above its own, or from its own package.
 ORDER = (
-    *("constants", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
+    *("constants", "refusal", "rows", "units", "messages", "venue", "vectors", "core", "reference"),
     *("digest", "audit", "tape", "importers", "population", "strict", "price_files", "scenario"),
     *("disk", "journal", "report", "exchange", "snapshot", "durable", "workload", "fuzz"),
     *("run_folder", "run_journal", "replay"),
