@@ -172,7 +172,7 @@ def _load_profile(
         names = ", ".join(sorted(shipped.stem for shipped in path.parent.glob("*.toml")))
         reason = f"no venue {scenario.venue!r}; shipped profiles: {names}"
         raise ScenarioError(f"{file}: $.venue: {reason}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"{file}: $.venue: {path.name}: {error}") from None
     wanted = [(dotted, value, "scenario") for dotted, value in flatten(scenario.patch)]
     wanted += [(dotted, value, "override") for dotted, value in forced]
@@ -205,18 +205,10 @@ def load_scenario(
     """
     path = Path(path)
     try:
-        return _load(path, overrides, None if data is None else Path(data))
-    except RecursionError:
-        raise ScenarioError(f"{path.name}: nested too deeply") from None
-
-
-def _load(path: Path, overrides: Iterable[str], data: Path | None) -> LoadedScenario:
-    """`load_scenario`, but for what is nested too deeply."""
-    try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path.name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"{path.name}: {error}") from None
     forced: list[tuple[str, Any]] = []
     for text in overrides:
@@ -230,7 +222,7 @@ def _load(path: Path, overrides: Iterable[str], data: Path | None) -> LoadedScen
             reason = f"no such field: {error.args[0]}"
             raise ScenarioError(f"{path.name}: --set {text!r}: {reason}") from None
     scenario = decode_tree(path.name, tree, Scenario, "$")
-    folder = path.parent
+    folder, data = path.parent, None if data is None else Path(data)
     profile, patches = _load_profile(path.name, folder, data, scenario, forced)
     loaded = LoadedScenario(path.name, folder, data, scenario, profile, patches)
     _check(loaded)

@@ -98,6 +98,8 @@ def decode_tree(file: str, tree: dict[str, Any], shape: type, root: str) -> Any:
     """Convert a tree to a struct; the refusal is one line with field, expectation and value."""
     try:
         return msgspec.convert(tree, shape)
+    except RecursionError:
+        raise ScenarioError(f"{file}: {root}: nested too deeply") from None
     except msgspec.ValidationError as error:
         match = _PLACE.match(str(error))
         what, place = match.group("what"), match.group("place") or "$"
@@ -141,13 +143,15 @@ def _look_up(tree: Any, place: str) -> Any:
     return node
 
 
-def flatten(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+def flatten(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Dotted path and value of every leaf of a patch, whether written dotted or nested."""
-    for key, value in table.items():
+    waiting = [((key,), value) for key, value in reversed(table.items())]
+    while waiting:
+        path, value = waiting.pop()
         if isinstance(value, dict):
-            yield from flatten(value, (*path, key))
+            waiting += [((*path, key), inner) for key, inner in reversed(value.items())]
         else:
-            yield ".".join((*path, key)), value
+            yield ".".join(path), value
 
 
 def toml_text(tree: dict[str, Any]) -> str:
