@@ -28,6 +28,7 @@ import numpy as np
 
 from engine import constants as c
 from engine.disk import Disk, replace_file, write_all
+from engine.refusal import Refusal
 from engine.rows import COMMAND
 
 MAGIC = b"CRASHJNL"
@@ -41,7 +42,7 @@ _MARK_BYTES, _CHAIN_BYTES = 8, 16
 RECORD_BYTES = _FIELDS.size + _MARK_BYTES + _CHAIN_BYTES
 
 
-class JournalError(ValueError):
+class JournalError(Refusal):
     """A journal or a snapshot is damaged, foreign or in use. One line names the place.
 
     `offset` is the byte of the file at which it was noticed, `reason` what was expected.

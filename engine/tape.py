@@ -29,6 +29,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from engine import constants as c
+from engine.refusal import Refusal
 from engine.rows import COMMAND
 
 MAGIC = b"CRASHTAP"
@@ -44,7 +45,7 @@ _KIND_MAX = max(c.CommandKind)
 _KIND_KNOWN = np.isin(np.arange(_KIND_MAX + 1), [int(kind) for kind in c.CommandKind])
 
 
-class TapeError(ValueError):
+class TapeError(Refusal):
     """A tape is torn, altered or holds rows no tape may hold. One line names the place.
 
     `offset` is the byte of the file at which the damage was noticed, `reason` what was expected.

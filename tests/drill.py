@@ -27,10 +27,12 @@ from journals import CountingDisk, commands, create, mark, marks  # noqa: E402
 
 from engine.durable import DurableExchange  # noqa: E402
 from engine.journal import JournalError  # noqa: E402
+from engine.snapshot import read_snapshot  # noqa: E402
 
 SIZES = (1, 2, 1, 5, 1, 1, 3)  # of the batches of one life
 SNAPSHOTS_AFTER = (1, 4)  # batches
 COMMANDS = 400
+OPENED_EVERY = 20  # of the damaged snapshots; the others are only read
 CALLS_MAX = 60  # of the disk, in one life
 SEED = 20_260_101
 
@@ -199,6 +201,7 @@ def kill_at_random(base: Path, tally: Tally, lives: int) -> None:
 def damage_everywhere(base: Path, tally: Tally, step: int) -> None:
     """Every truncation and every altered byte of a small journal, with and without a snapshot."""
     folder, bad = base / "sound", base / "bad"
+    bad.mkdir()
     in_child(lambda pipe: live(folder, CountingDisk(), pipe))
     files = {name: (folder / name).read_bytes() for name in ("journal", "snapshot")}
     for name, data in files.items():
@@ -206,14 +209,24 @@ def damage_everywhere(base: Path, tally: Tally, step: int) -> None:
             altered = bytearray(data)
             altered[place] ^= 1 << place % 8
             for what, changed in (("truncations", data[:place]), ("altered bytes", altered)):
-                shutil.rmtree(bad, ignore_errors=True)
-                bad.mkdir()
                 for other, content in files.items():
                     (bad / other).write_bytes(changed if other == name else content)
+                tally[what] += 1
+                if name == "snapshot" and place % (OPENED_EVERY * step):
+                    refuse_snapshot(bad / "snapshot", tally)
+                    continue
                 if name == "journal" and place % 2:  # without a snapshot the journal is all
                     (bad / "snapshot").unlink()
-                tally[what] += 1
                 open_damaged(bad, tally)
+
+
+def refuse_snapshot(path: Path, tally: Tally) -> None:
+    """A damaged snapshot must be refused; opening a folder then does not use it."""
+    try:
+        read_snapshot(path)
+        tally["silent acceptances"] += 1
+    except JournalError:
+        tally["refused with an offset"] += 1
 
 
 def open_damaged(folder: Path, tally: Tally) -> None:
