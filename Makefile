@@ -2,6 +2,7 @@
 #   make demo    install, then run the shipped scenario and write runs/demo
 #   make test    install with the test tools, then run every test
 #   make lint    ruff, check only
+#   make types   mypy, strict on the public surface
 #   make bench   short benchmarks
 #   make drill   kill -9, torn and altered journals and snapshots, mutated input files
 # VENV=path uses another virtual environment, PYTHON=path another interpreter.
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
 OUT ?= runs/demo
 
-.PHONY: demo test lint bench drill clean
+.PHONY: demo test lint types bench drill clean
 
 demo: $(VENV)/.installed
 	@echo "The first run compiles the kernels once; it says how long that took."
@@ -25,6 +26,9 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
@@ -51,3 +55,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-test $(VENV)/.installed

@@ -8,7 +8,7 @@ never the inside of either implementation, and decides nothing about what the ro
 import hashlib
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -136,7 +136,7 @@ def _table_bytes(name: str, table: Table, column_count: int) -> bytes:
     return _words(chain.from_iterable(table))
 
 
-def _words(values) -> bytes:
+def _words(values: Iterable[int]) -> bytes:
     """Integers as little-endian int64; `array` refuses floats where numpy would truncate."""
     words = array("q", values)
     if sys.byteorder == "big":

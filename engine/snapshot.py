@@ -41,7 +41,7 @@ _HASH_BYTES = 32
 _PAGE_WORDS = PAGE_BYTES // 8
 _SCAN_PAGES = 4_096  # looked through at once for what is not zero
 # Words of the header that belong to a process, not to a state.
-_OWN_WORDS = [word for word in H if word.name.endswith("_AT")]
+_OWN_WORDS: list[int] = [word for word in H if word.name.endswith("_AT")]
 _OWN_WORDS += [H.EVENTS_COUNT, H.EVENTS_ROWS, H.CHECK_INDEX]
 _OWN_WORDS += list(range(FIRST_PART_WORD, FIRST_PART_WORD + PART_WORDS))
 
@@ -124,7 +124,8 @@ def write_snapshot(
     numbers, pages = _pages(_used_words(exchange.block))
     state = digest.state()
     header = _HEADER.pack(MAGIC, c.FORMAT_VERSION, len(text), len(state), len(numbers))
-    pieces = [header + text + state + numbers.tobytes(), pages.reshape(-1).view(np.uint8).data]
+    data = pages.reshape(-1).view(np.uint8).data
+    pieces: list[bytes | memoryview] = [header + text + state + numbers.tobytes(), data]
     running = hashlib.blake2b(digest_size=_HASH_BYTES)
     for piece in pieces:
         running.update(piece)

@@ -102,6 +102,7 @@ def decode_tree(file: str, tree: dict[str, Any], shape: type, root: str) -> Any:
         raise ScenarioError(f"{file}: {root}: nested too deeply") from None
     except msgspec.ValidationError as error:
         match = _PLACE.match(str(error))
+        assert match is not None, "the pattern takes any text"
         what, place = match.group("what"), match.group("place") or "$"
     place = _name_key(tree, shape, what, place)
     field = _FIELD.match(what)
@@ -121,7 +122,9 @@ def _name_key(tree: dict[str, Any], shape: type, what: str, place: str) -> str:
     """Put the key for the `[...]` that msgspec writes where a table of free keys is at fault."""
     prefix, dots, rest = place.partition("[...]")
     table = _look_up(tree, prefix) if dots else None
-    for key in table if isinstance(table, dict) else ():
+    if not isinstance(table, dict):
+        return place
+    for key in table:
         thinner = dict(tree) | {prefix.removeprefix("$."): {key: table[key]}}
         try:
             msgspec.convert(thinner, shape)
@@ -145,7 +148,9 @@ def _look_up(tree: Any, place: str) -> Any:
 
 def flatten(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Dotted path and value of every leaf of a patch, whether written dotted or nested."""
-    waiting = [((key,), value) for key, value in reversed(table.items())]
+    waiting: list[tuple[tuple[str, ...], Any]] = [
+        ((key,), value) for key, value in reversed(table.items())
+    ]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, dict):

@@ -30,14 +30,14 @@ class Frozen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every part of a profile: immutable, keyword-only, unknown fields refused."""
 
 
-class Settlement(Frozen, kw_only=True):
+class Settlement(Frozen, frozen=True, kw_only=True):
     """The asset every balance is kept in; `decimals` fixes the smallest unit of money."""
 
     asset: Name
     decimals: Annotated[int, Meta(ge=0, le=12)]
 
 
-class Tier(Frozen, kw_only=True):
+class Tier(Frozen, frozen=True, kw_only=True):
     """One margin tier: notional up to and including `notional_to`, in settlement money."""
 
     notional_to: DecimalText
@@ -45,7 +45,7 @@ class Tier(Frozen, kw_only=True):
     maintenance_ppm: Ppm
 
 
-class Market(Frozen, kw_only=True):
+class Market(Frozen, frozen=True, kw_only=True):
     """One contract. Linear: `lot` is base per lot. Inverse: `lot` is the face value per lot."""
 
     symbol: Name
@@ -66,11 +66,11 @@ class Market(Frozen, kw_only=True):
     tiers: Annotated[list[Tier], Meta(min_length=1, max_length=c.TIERS_MAX)]
 
 
-class Margin(Frozen, kw_only=True):
+class Margin(Frozen, frozen=True, kw_only=True):
     tier_mode: Literal["marginal", "flat"]
 
 
-class Mark(Frozen, kw_only=True):
+class Mark(Frozen, frozen=True, kw_only=True):
     """How the mark is made. `median` follows R51; `tape` takes the recorded mark."""
 
     source: Literal["tape", "median"]
@@ -78,19 +78,19 @@ class Mark(Frozen, kw_only=True):
     basis_interval_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 5_000_000_000
 
 
-class Funding(Frozen, kw_only=True):
+class Funding(Frozen, frozen=True, kw_only=True):
     interval_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 28_800_000_000_000
     rate_cap_ppb: Annotated[int, Meta(ge=0, le=c.PPB)] = c.PPB
 
 
-class Liquidation(Frozen, kw_only=True):
+class Liquidation(Frozen, frozen=True, kw_only=True):
     """Axes A to C: what is done to an account that is below maintenance."""
 
     steps: list[Literal["cancel_orders", "cover_shortage", "close_position"]]
     surplus: Literal["to_user", "to_fund"]
 
 
-class Losses(Frozen, kw_only=True):
+class Losses(Frozen, frozen=True, kw_only=True):
     """Axes D to G: who absorbs what the book did not, in order; the last one always can."""
 
     waterfall: list[Literal["insurance_fund", "adl", "fund_unlimited"]]
@@ -98,7 +98,7 @@ class Losses(Frozen, kw_only=True):
     fund_inventory_ppm: Annotated[int, Meta(ge=0, le=1_000 * c.PPM)] = c.PPM
 
 
-class Evidence(Frozen, kw_only=True):
+class Evidence(Frozen, frozen=True, kw_only=True):
     """Where a number comes from. `assumed` fields are listed by every report."""
 
     field: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -106,7 +106,7 @@ class Evidence(Frozen, kw_only=True):
     status: Literal["published", "third_party", "assumed"]
 
 
-class VenueProfile(Frozen, kw_only=True):
+class VenueProfile(Frozen, frozen=True, kw_only=True):
     """Everything the engine knows of a venue. See `venues/` for examples."""
 
     name: Name
@@ -134,7 +134,7 @@ class VenueProfile(Frozen, kw_only=True):
         return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
-class MarketNumbers(Frozen, kw_only=True):
+class MarketNumbers(Frozen, frozen=True, kw_only=True):
     """A market in integers: what both implementations compute with.
 
     Prices in price units, money in the smallest settlement unit. `unit_quote` is money per lot
@@ -163,14 +163,14 @@ class MarketNumbers(Frozen, kw_only=True):
     tier_deduction: tuple[int, ...]
 
 
-class DepthLevel(Frozen, kw_only=True):
+class DepthLevel(Frozen, frozen=True, kw_only=True):
     """One level of the market maker's curve, on both sides of the index."""
 
     offset_ppm: Annotated[int, Meta(ge=1, le=c.PPM - 1)]
     lots: Annotated[int, Meta(ge=1, le=c.LOTS_MAX)]
 
 
-class DepthCurve(Frozen, kw_only=True):
+class DepthCurve(Frozen, frozen=True, kw_only=True):
     """Quotes of the market-maker account round the index; levels from the touch outwards.
 
     What trading takes out of a level comes back by half in every `refill_half_life_ns`
@@ -181,7 +181,7 @@ class DepthCurve(Frozen, kw_only=True):
     refill_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)] = 0
 
 
-class Capacities(Frozen, kw_only=True):
+class Capacities(Frozen, frozen=True, kw_only=True):
     """How much of everything one exchange can hold; a full table is a named refusal."""
 
     accounts_max: Annotated[int, Meta(ge=1, le=2**25)] = 1 << 16
@@ -263,7 +263,10 @@ def _tier_columns(where: str, market: Market, money_decimals: int) -> tuple[tupl
     deduction[t] = deduction[t-1] + floor[t] * (rate[t] - rate[t-1]): the amount the venues call
     the maintenance amount. It must be whole money.
     """
-    bounds, leverages, rates, deductions = [], [], [], []
+    bounds: list[int] = []
+    leverages: list[int] = []
+    rates: list[int] = []
+    deductions: list[int] = []
     floor = previous_rate = deduction = 0
     for index, tier in enumerate(market.tiers):
         place = f"{where}.tiers[{index}]"

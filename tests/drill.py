@@ -17,6 +17,7 @@ import struct
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -27,11 +28,12 @@ from journals import CountingDisk, commands, create, mark, marks  # noqa: E402
 
 from engine.durable import DurableExchange  # noqa: E402
 from engine.journal import JournalError  # noqa: E402
-from engine.snapshot import read_snapshot  # noqa: E402
+from engine.snapshot import core_version, read_snapshot  # noqa: E402
 
 SIZES = (1, 2, 1, 5, 1, 1, 3)  # of the batches of one life
 SNAPSHOTS_AFTER = (1, 4)  # batches
 COMMANDS = 400
+DELAY_MAX = 0.15  # seconds until the clock kills
 OPENED_EVERY = 20  # of the damaged snapshots; the others are only read
 CALLS_MAX = 60  # of the disk, in one life
 SEED = 20_260_101
@@ -90,6 +92,8 @@ def in_child(work) -> tuple[int, bytes]:
             os.close(reading)
             work(writing)
             status = 0
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writing)
@@ -128,10 +132,10 @@ def check(folder: Path, acknowledged: int, tally: Tally) -> int:
             found = (seq, recovery.snapshot_seq, recovery.torn_bytes, len(recovery.notes))
             os.write(pipe, struct.pack("<4q", *found))
 
-    status, said = in_child(look)
     if not (folder / "journal").exists():
         assert acknowledged == -1, "a journal that was acknowledged is gone"
         return -1
+    status, said = in_child(look)
     assert status == 0, f"not recovered, status {status}"
     seq, snapshot, torn, notes = struct.unpack("<4q", said)
     tally["recoveries"] += 1
@@ -174,7 +178,7 @@ def kill_at_random(base: Path, tally: Tally, lives: int) -> None:
     draw = random.Random(SEED)
     folder, before = base / "random", -1
     for _ in range(lives):
-        delay = draw.random() * 0.04
+        delay = draw.random() * DELAY_MAX
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -246,6 +250,7 @@ def main() -> None:
     small = "--small" in sys.argv
     started, tally = time.monotonic(), Tally()
     marks(COMMANDS)  # before any fork, so that no child compiles or computes them
+    core_version()
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         kill_everywhere(base, tally, 5 if small else 1)
