@@ -33,9 +33,12 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every message: immutable, keyword-only, unknown fields refused."""
 
 
-def _check_time(text: str) -> None:
-    """Turn a badly written time into the ValueError that msgspec reports with its path."""
-    parse_time_ns(text)
+def _checked_ns(text: str) -> int:
+    """The time in nanoseconds, or the ValueError that msgspec reports with its path."""
+    time_ns = parse_time_ns(text)
+    if not 0 <= time_ns <= c.TIME_MAX_NS:
+        raise ValueError(f"expected a time from 1970 to the year 2116, got {text}")
+    return time_ns
 
 
 class PricePoint(Message, frozen=True, kw_only=True):
@@ -49,7 +52,7 @@ class PricePoint(Message, frozen=True, kw_only=True):
     step_seconds: Seconds | None = None
 
     def __post_init__(self) -> None:
-        _check_time(self.time)
+        _checked_ns(self.time)
 
 
 class PriceFile(Message, frozen=True, kw_only=True):
@@ -89,7 +92,7 @@ class Prices(Message, frozen=True, kw_only=True):
     end: str | None = None
 
     def __post_init__(self) -> None:
-        edges = [parse_time_ns(text) for text in (self.begin, self.end) if text is not None]
+        edges = [_checked_ns(text) for text in (self.begin, self.end) if text is not None]
         if edges != sorted(set(edges)):
             raise ValueError("Expected begin before end")
         given = [bool(self.points), bool(self.files), self.tape is not None]
@@ -108,7 +111,7 @@ class FundingTick(Message, frozen=True, kw_only=True):
     rate_ppb: Annotated[int, Meta(ge=-c.PPB, le=c.PPB)]
 
     def __post_init__(self) -> None:
-        _check_time(self.time)
+        _checked_ns(self.time)
 
 
 class DrawnMarket(Message, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ from small_scenario import SMALL  # noqa: E402
 
 SECONDS_MAX = 5  # for one file of a few kilobytes; the slowest takes milliseconds
 GROWTH_MAX = 600 * 2**20  # bytes of memory over all mutations of a format
+OUTCOMES = ("refused", "noticed", "accepted", "taken for sound")
 LINE_MAX = 1_000
 SEED = 7
 NUMBERS = [b"0", b"-1", b"9" * 30, b"1e999", b"nan", b"inf", b"-0", b"2147483648", b"true", b'""']
@@ -259,9 +260,7 @@ def main() -> None:
         for each in formats(Path(name)):
             started = time.monotonic()
             seen = each.run(count)
-            words = ", ".join(
-                f"{seen[what]:,} {what}" for what in ("refused", "noticed", "accepted")
-            )
+            words = ", ".join(f"{seen[what]:,} {what}" for what in OUTCOMES)
             seconds = time.monotonic() - started
             print(f"{each.name:<20}{count:>8,} mutations: {words}; {seconds:.0f} s", flush=True)
 

@@ -90,6 +90,13 @@ def test_deep_nesting_is_refused(tmp_path, text):
         load_scenario(write_small(tmp_path), ["fund=" + "[" * 5_000])
 
 
+def test_times_beyond_the_tape_are_refused(tmp_path):
+    for year in ("9012", "1969"):
+        path = write_small(tmp_path, ("2020-03-12T10:01:00Z", f"{year}-03-12T10:01:00Z"))
+        with pytest.raises(ScenarioError, match=rf"from 1970 to the year 2116, got {year}"):
+            load_scenario(path)
+
+
 def test_a_profile_that_is_no_text_is_refused():
     with pytest.raises(ProfileError, match=r"^x\.toml: 'utf-8' codec can't decode"):
         decode_venue(b'name = "\xff"', "x.toml")
