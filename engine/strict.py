@@ -34,12 +34,17 @@ def resolve_path(file: str, folder: Path, data: Path | None, text: str, field: s
         candidates = [] if data is None else [((data / path), data)]
     else:
         candidates = [(root / path, root) for root in (folder, data) if root is not None]
-    inside = [full for full, root in candidates if full.resolve().is_relative_to(root.resolve())]
+    try:
+        inside = [
+            full for full, root in candidates if full.resolve().is_relative_to(root.resolve())
+        ]
+        found = next((full for full in inside if full.is_file()), None)
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a loop of links
+        raise ScenarioError(f"{where}: expected a path, got {text!r}: {error}") from None
     if not inside:
         raise ScenarioError(f"{where}: expected a path inside the scenario's folder, got {text!r}")
-    for full in inside:
-        if full.is_file():
-            return full
+    if found is not None:
+        return found
     raise ScenarioError(f"{where}: no such file: {text!r}")
 
 

@@ -166,6 +166,14 @@ def test_a_scenario_reads_nothing_outside_its_folders(tmp_path, path, field):
         _ = load_scenario(scenario).population
 
 
+@pytest.mark.parametrize("path", ["a\\u0000b.toml", "x" * 300 + ".toml", "loop.toml"])
+def test_a_path_that_is_none_is_refused(tmp_path, path):
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    scenario = write_small(tmp_path, ('"binance_usdm"', f'"{path}"'))
+    with pytest.raises(ScenarioError, match=r"\$\.venue: "):
+        load_scenario(scenario)
+
+
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
