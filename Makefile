@@ -2,7 +2,10 @@
 #   make demo    install, then run the shipped scenario and write runs/demo
 #   make test    install with the test tools, then run every test
 #   make lint    ruff, check only
+#   make types   mypy, strict on the public surface
+#   make lock    pin every dependency with its hashes in requirements.lock (Python 3.11)
 #   make bench   short benchmarks
+#   make drill   kill -9, torn and altered journals and snapshots, mutated input files
 # VENV=path uses another virtual environment, PYTHON=path another interpreter.
 
 PYTHON ?= python3
@@ -11,7 +14,7 @@ BIN := $(VENV)/bin
 SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
 OUT ?= runs/demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint types lock bench drill clean
 
 demo: $(VENV)/.installed
 	@echo "The first run compiles the kernels once; it says how long that took."
@@ -25,9 +28,24 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--extra dev --output-file requirements.lock pyproject.toml
+	sed -i '/^# WARNING: /,/^    # via/d' requirements.lock
+
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
 		--benchmark-min-rounds=3 --benchmark-max-time=1 --benchmark-columns=min,median,ops,rounds
+
+drill: $(VENV)/.installed-test
+	$(BIN)/crashtape compile
+	$(BIN)/python tests/drill.py
+	$(BIN)/python tests/hostile.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
@@ -45,3 +63,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-test $(VENV)/.installed

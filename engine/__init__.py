@@ -10,6 +10,9 @@ from typing import Any
 _PLACES = {
     "Exchange": "exchange",
     "EngineFault": "exchange",
+    "DurableExchange": "durable",
+    "JournalError": "journal",
+    "JournalFault": "journal",
     "command": "exchange",
     "ReferenceExchange": "reference.exchange",
     "load_venue": "venue",

@@ -20,6 +20,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from engine.messages import Report
     from engine.replay import Say
+    from engine.run_journal import RunJournal, RunRequest
+    from engine.scenario import LoadedScenario
 
 app = typer.Typer(
     name="crashtape",
@@ -128,7 +130,9 @@ def _print_report(report: "Report", out: Path) -> None:
 
 @app.command()
 def run(
-    scenario: Annotated[Path, typer.Argument(help="The scenario, a TOML file.")],
+    scenario: Annotated[
+        Path | None, typer.Argument(help="The scenario, a TOML file.", show_default=False)
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change one field; may be repeated."),
@@ -144,23 +148,40 @@ def run(
     no_tape: Annotated[
         bool, typer.Option("--no-tape", help="Do not keep the tape in the run folder.")
     ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on with a killed run into this folder."),
+    ] = None,
 ) -> None:
     """Run a scenario: print what became of it and write a run folder."""
-    from engine.replay import replay
+    from engine.run_journal import RunJournal, RunRequest
     from engine.scenario import load_scenario
 
-    loaded = load_scenario(scenario, changes or (), data)
-    folder = out or Path("runs") / loaded.scenario.name
-    with _progress_bar() as bar:
-        report = replay(
-            loaded,
-            folder,
-            batch_size=batch,
-            progress=_follow(bar),
+    loaded = None
+    if resume is not None:
+        if scenario or changes or out or data or no_tape or check_index:
+            raise CommandError("--resume: the run knows its scenario and options; give none")
+        folder = resume
+        journal, request = RunJournal.resume(folder)
+    elif scenario is None:
+        raise CommandError("Missing argument 'SCENARIO'; or --resume and a folder")
+    else:
+        request = RunRequest(
+            scenario=os.path.abspath(scenario),
+            changes=changes or [],
+            data=os.path.abspath(data) if data else None,
+            batch=batch,
             check_index=check_index,
             keep_tape=not no_tape,
         )
-    _print_report(report, folder)
+        loaded = load_scenario(scenario, request.changes, data)
+        folder = out or Path("runs") / loaded.scenario.name
+        journal = RunJournal.start(folder, request, loaded)
+    with journal:
+        if loaded is None:
+            loaded = load_scenario(request.scenario, request.changes, request.data)
+            journal.check(request, loaded)
+        report = _run_journaled(loaded, folder, journal, request)
     if report.refused:
         first = report.refused[0]
         count = sum(report.refused_reasons.values())
@@ -170,6 +191,30 @@ def run(
             file=sys.stderr,
         )
         raise typer.Exit(AT_FAULT)
+
+
+def _run_journaled(
+    loaded: "LoadedScenario", folder: Path, journal: "RunJournal", request: "RunRequest"
+) -> "Report":
+    """Run what was asked for into a folder and print what became of it."""
+    from engine.replay import replay
+
+    with _progress_bar() as bar:
+        report = replay(
+            loaded,
+            folder,
+            batch_size=request.batch,
+            progress=_follow(bar),
+            check_index=request.check_index,
+            keep_tape=request.keep_tape,
+            journal=journal,
+        )
+    _print_report(report, folder)
+    if journal.is_resumed:
+        torn = journal.journal.torn_bytes
+        cut = f"; {torn:,} bytes of a batch that broke off were cut" if torn else ""
+        print(f"Resumed after the {journal.resumed_count:,} commands of the journal{cut}.")
+    return report
 
 
 @app.command(name="compile")
@@ -398,6 +443,7 @@ _STATUS = {
         "engine.convert": ("ImportRequestError",),
         "engine.export": ("ExportError",),
         "engine.importers.common": ("FormatError",),
+        "engine.journal": ("JournalError",),
         "engine.match": ("MatchError",),
         "engine.population.columns": ("PopulationError",),
         "engine.replay": ("ReplayError",),
@@ -408,7 +454,11 @@ _STATUS = {
         "engine.units": ("UnitError",),
         "engine.venue": ("ProfileError",),
     },
-    AT_FAULT: {"engine.exchange": ("EngineFault",), "engine.replay": ("AuditError",)},
+    AT_FAULT: {
+        "engine.exchange": ("EngineFault",),
+        "engine.journal": ("JournalFault",),
+        "engine.replay": ("AuditError",),
+    },
 }
 
 
@@ -422,6 +472,8 @@ def _explain(error: Exception) -> tuple[str, int] | None:
             kinds = tuple(getattr(module, name) for name in names) if module else ()
             if isinstance(error, kinds):
                 return str(error), status
+    if isinstance(error, MemoryError):
+        return f"more memory was asked for than there is: {error}", BAD_INPUT
     if isinstance(error, CommandError):
         return str(error), BAD_INPUT
     if isinstance(error, OSError):

@@ -13,7 +13,7 @@ from engine.core import step
 from engine.core.inspection import inspect as run_inspection
 from engine.core.kernel import link_parts
 from engine.core.state import H
-from engine.core.tables import allocate, events_per_unit_max
+from engine.core.tables import Block, allocate, events_per_unit_max
 from engine.digest import state_digest
 from engine.profile import VenueProfile
 from engine.rows import COMMAND, EVENT
@@ -66,11 +66,16 @@ class Exchange:
         )
         self._unit_room = events_per_unit_max(self.block.rows)
         self._events = np.empty(self._unit_room + events_slack, dtype=EVENT)
+        self._fault: str | None = None
+        self.relink()
+
+    def relink(self) -> None:
+        """Write what this process has where into the header: of a new or a restored block."""
+        self.block.rebase()
         words = self.block.words
         words[H.EVENTS_AT] = self._events.ctypes.data
         words[H.EVENTS_ROWS] = len(self._events)
         link_parts(words)
-        self._fault: str | None = None
 
     def submit(self, commands: np.ndarray) -> np.ndarray:
         """Apply COMMAND rows in order; returns their EVENT rows (a new array).
@@ -81,7 +86,7 @@ class Exchange:
         parts = list(self.stream(commands))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def stream(self, commands: np.ndarray):
+    def stream(self, commands: np.ndarray) -> Iterator[np.ndarray]:
         """Like `submit`, but yields the events in the portions in which they were drained."""
         commands = np.ascontiguousarray(np.atleast_1d(commands))
         if commands.dtype != COMMAND:
@@ -124,12 +129,13 @@ class Exchange:
             raise KeyError(f"no market {market_id}")
         market = self.block.table("MARKETS")[market_id]
         levels = self.block.table("LEVELS")
-        values: list[int] = []
-        for name in ("best_bid_tick", "best_ask_tick"):
+
+        def at(name: str) -> tuple[int, int]:
             tick = int(market[name])
             lots = int(levels[int(market["level_row"]) + tick]["lots"]) if tick else 0
-            values += [tick * int(market["tick_price"]), lots]
-        return tuple(values)
+            return tick * int(market["tick_price"]), lots
+
+        return *at("best_bid_tick"), *at("best_ask_tick")
 
     def inspect(self, account_id: int) -> list[DomainView]:
         """How an account stands now; see `views`. KeyError if it is unknown."""
@@ -181,7 +187,7 @@ def command(kind: str, **fields: int) -> np.ndarray:
         names = ", ".join(member.name for member in CommandKind)
         raise ValueError(f"unknown command {kind!r}; expected one of {names}") from None
     for name, value in fields.items():
-        if name not in COMMAND.names:
+        if name not in (COMMAND.names or ()):
             raise ValueError(f"unknown field {name!r} of a command")
         row[name] = value
     return row
@@ -252,7 +258,7 @@ def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
     }
 
 
-def _order_rows(block, accounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _order_rows(block: Block, accounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Resting orders in the order in which they would trade, and stops by age."""
     used = int(block.words[H.ORDERS_USED])
     table = block.table("ORDERS")[: used + 1]
@@ -281,7 +287,7 @@ def _order_rows(block, accounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return columns[~is_stop][np.argsort(rank, kind="stable")], stops
 
 
-def _queue_ranks(block, rows: np.ndarray) -> np.ndarray:
+def _queue_ranks(block: Block, rows: np.ndarray) -> np.ndarray:
     """Sort keys of resting orders: market, side, price from the touch, age."""
     table = block.table("ORDERS")[rows]
     price = np.where(table["side"] == Side.BUY, -table["price"], table["price"])
@@ -291,7 +297,7 @@ def _queue_ranks(block, rows: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _market_rows(block) -> np.ndarray:
+def _market_rows(block: Block) -> np.ndarray:
     markets = block.table("MARKETS")[1:]
     held = np.minimum(markets["basis_count"], block.words[H.BASIS_SAMPLES])
     names = (

@@ -34,12 +34,15 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every message: immutable, keyword-only, unknown fields refused."""
 
 
-def _check_time(text: str) -> None:
-    """Turn a badly written time into the ValueError that msgspec reports with its path."""
-    parse_time_ns(text)
+def _checked_ns(text: str) -> int:
+    """The time in nanoseconds, or the ValueError that msgspec reports with its path."""
+    time_ns = parse_time_ns(text)
+    if not 0 <= time_ns <= c.TIME_MAX_NS:
+        raise ValueError(f"expected a time from 1970 to the year 2116, got {text}")
+    return time_ns
 
 
-class PricePoint(Message, kw_only=True):
+class PricePoint(Message, frozen=True, kw_only=True):
     """A published price. `step_seconds` overrides the table's for the stretch that starts here."""
 
     time: str  # RFC 3339 with a zone: 2020-03-12T10:48:30Z
@@ -50,10 +53,10 @@ class PricePoint(Message, kw_only=True):
     step_seconds: Seconds | None = None
 
     def __post_init__(self) -> None:
-        _check_time(self.time)
+        _checked_ns(self.time)
 
 
-class PriceFile(Message, kw_only=True):
+class PriceFile(Message, frozen=True, kw_only=True):
     """A file of a public format. `kind` names the importer, `as` what its rows are used as.
 
     `symbol` is the market's name in the file where that is another. `columns` is for kind "csv".
@@ -75,7 +78,7 @@ class PriceFile(Message, kw_only=True):
     trim_spaces: bool = False
 
 
-class Prices(Message, kw_only=True):
+class Prices(Message, frozen=True, kw_only=True):
     """Where the prices come from: exactly one of `points`, `files` and `tape`.
 
     Between two points the price holds (`steps`) or moves on a straight line (`line`), with a row
@@ -95,7 +98,7 @@ class Prices(Message, kw_only=True):
     end: str | None = None
 
     def __post_init__(self) -> None:
-        edges = [parse_time_ns(text) for text in (self.begin, self.end) if text is not None]
+        edges = [_checked_ns(text) for text in (self.begin, self.end) if text is not None]
         if edges != sorted(set(edges)):
             raise ValueError("Expected begin before end")
         given = [bool(self.points), bool(self.files), self.tape is not None]
@@ -106,7 +109,7 @@ class Prices(Message, kw_only=True):
                 raise ValueError(f"Expected points[{index}].source or a source of the table")
 
 
-class FundingTick(Message, kw_only=True):
+class FundingTick(Message, frozen=True, kw_only=True):
     """One funding settlement: positive `rate_ppb` is paid by longs."""
 
     time: str
@@ -114,10 +117,10 @@ class FundingTick(Message, kw_only=True):
     rate_ppb: Annotated[int, Meta(ge=-c.PPB, le=c.PPB)]
 
     def __post_init__(self) -> None:
-        _check_time(self.time)
+        _checked_ns(self.time)
 
 
-class DrawnMarket(Message, kw_only=True):
+class DrawnMarket(Message, frozen=True, kw_only=True):
     """One market of a drawn population: its open interest and the sizes that make it up.
 
     Sizes follow a Pareto law of tail index `size_tail_ppm` (1_200_000 is 1.2), scaled so that
@@ -132,7 +135,7 @@ class DrawnMarket(Message, kw_only=True):
     lots_max: Lots
 
 
-class DrawnPopulation(Message, tag_field="kind", tag="drawn", kw_only=True):
+class DrawnPopulation(Message, tag_field="kind", tag="drawn", frozen=True, kw_only=True):
     """A population drawn from a seed to match published aggregates.
 
     `long_share_ppm` is the share of positions that are long: fewer longs are larger longs.
@@ -169,35 +172,35 @@ class DrawnPopulation(Message, tag_field="kind", tag="drawn", kw_only=True):
                 raise ValueError(f"Expected markets[{index}].lots_min at most lots_max")
 
 
-class FilePopulation(Message, tag_field="kind", tag="file", kw_only=True):
+class FilePopulation(Message, tag_field="kind", tag="file", frozen=True, kw_only=True):
     """A population read from a CSV or Parquet file of positions (see `population/file.py`)."""
 
     path: PathText
 
 
-class CurveLevel(Message, kw_only=True):
+class CurveLevel(Message, frozen=True, kw_only=True):
     """One quote on each side: `lots` at `offset_ppm` from the reference price."""
 
     offset_ppm: Annotated[int, Meta(ge=1, le=c.PPM - 1)]
     lots: Lots
 
 
-class DepthBand(Message, kw_only=True):
+class DepthBand(Message, frozen=True, kw_only=True):
     """Cumulative depth of one side: `lots` from the reference price out to `within_ppm`."""
 
     within_ppm: Annotated[int, Meta(ge=1, le=c.PPM - 1)]
     lots: Lots
 
 
-class NoLiquidity(Message, tag_field="kind", tag="none", kw_only=True):
+class NoLiquidity(Message, tag_field="kind", tag="none", frozen=True, kw_only=True):
     """No market maker: the book holds users' orders only."""
 
 
-class TapeLiquidity(Message, tag_field="kind", tag="tape", kw_only=True):
+class TapeLiquidity(Message, tag_field="kind", tag="tape", frozen=True, kw_only=True):
     """The market maker quotes the recorded depth of the tape."""
 
 
-class CurveLiquidity(Message, tag_field="kind", tag="curve", kw_only=True):
+class CurveLiquidity(Message, tag_field="kind", tag="curve", frozen=True, kw_only=True):
     """The market maker quotes a depth curve round the index: `levels`, or bands to be spread.
 
     What a trade takes away comes back by half every `refill_half_life_ns` (0: at once).
@@ -257,7 +260,7 @@ def spread_depth(
     return tuple(levels)
 
 
-class Fact(Message, kw_only=True):
+class Fact(Message, frozen=True, kw_only=True):
     """A published fact that the scenario should be read against."""
 
     what: Text
@@ -265,7 +268,7 @@ class Fact(Message, kw_only=True):
     source: Text
 
 
-class Evidence(Message, kw_only=True):
+class Evidence(Message, frozen=True, kw_only=True):
     """Where a number of the scenario comes from. `assumed` fields are listed by every report."""
 
     field: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -273,7 +276,7 @@ class Evidence(Message, kw_only=True):
     status: Literal["published", "third_party", "assumed"]
 
 
-class Capacities(Message, kw_only=True):
+class Capacities(Message, frozen=True, kw_only=True):
     """Sizes of the engine's tables where the scenario knows better; None leaves the default."""
 
     accounts_max: Annotated[int, Meta(ge=1, le=2**25)] | None = None
@@ -281,7 +284,7 @@ class Capacities(Message, kw_only=True):
     orders_max: Annotated[int, Meta(ge=1, le=2**25)] | None = None
 
 
-class Scenario(Message, kw_only=True):
+class Scenario(Message, frozen=True, kw_only=True):
     """One run as data: venue, prices, funding, population, liquidity and what it should show.
 
     `patch` maps a dotted path inside the venue profile to the value it takes instead.
@@ -343,7 +346,7 @@ def money_units(text: str, decimals: int) -> int:
     return value
 
 
-class Patch(Message, kw_only=True):
+class Patch(Message, frozen=True, kw_only=True):
     """One change the scenario or the command line made to the venue profile."""
 
     path: str
@@ -352,7 +355,7 @@ class Patch(Message, kw_only=True):
     origin: Literal["scenario", "override"]
 
 
-class MoneyIdentity(Message, kw_only=True):
+class MoneyIdentity(Message, frozen=True, kw_only=True):
     """sum(balances) - sum(entries) == deposits - withdrawals; the difference is always 0."""
 
     deposits_quote: int
@@ -362,7 +365,7 @@ class MoneyIdentity(Message, kw_only=True):
     difference_quote: int
 
 
-class RunSummary(Message, kw_only=True):
+class RunSummary(Message, frozen=True, kw_only=True):
     """What became of a run. Money is in the smallest unit of `asset`, see `money_decimals`.
 
     The four destinations of a liquidated position are the book, the fund (takeover), adl and the
@@ -416,7 +419,7 @@ class RunSummary(Message, kw_only=True):
     events_count: int
 
 
-class RefusedCommand(Message, kw_only=True):
+class RefusedCommand(Message, frozen=True, kw_only=True):
     """A command of the tape that the rules refused: nothing but a REJECTED event came of it."""
 
     seq: int
@@ -427,7 +430,7 @@ class RefusedCommand(Message, kw_only=True):
     reason: str
 
 
-class Report(Message, kw_only=True):
+class Report(Message, frozen=True, kw_only=True):
     """The run's `report.json`: every number of the printed table, and what identifies the run.
 
     One convention for money: integers in the smallest settlement unit under names that end in

@@ -44,7 +44,7 @@ def load_patched(
         names = ", ".join(sorted(shipped.stem for shipped in path.parent.glob("*.toml")))
         reason = f"no venue {venue!r}; shipped profiles: {names}"
         raise ScenarioError(f"{file}: $.venue: {reason}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"{file}: $.venue: {path.name}: {error}") from None
     wanted = [(dotted, value, "scenario") for dotted, value in flatten(patch)]
     wanted += [(dotted, value, "override") for dotted, value in forced]

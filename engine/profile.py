@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from engine import constants as c
+from engine.refusal import Refusal
 
 DecimalText = Annotated[str, Meta(pattern=r"^-?[0-9]{1,24}(\.[0-9]{1,18})?$")]
 Ppm = Annotated[int, Meta(ge=0, le=c.PPM)]
@@ -23,7 +24,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:
 Lots = Annotated[int, Meta(ge=0, le=c.LOTS_MAX)]
 
 
-class ProfileError(ValueError):
+class ProfileError(Refusal):
     """A profile or a patch to it is refused: the file, the field and what was expected."""
 
 
@@ -31,7 +32,7 @@ class Frozen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every part of a profile: immutable, keyword-only, unknown fields refused."""
 
 
-class Margin(Frozen, kw_only=True):
+class Margin(Frozen, frozen=True, kw_only=True):
     """What a position must be covered with (R31, R32, R34, R70).
 
     `tier_by` says what selects the tier; by entry value the rate applies to the entry value too.
@@ -50,7 +51,7 @@ class Margin(Frozen, kw_only=True):
     bankruptcy_split: Literal["all", "by_maintenance"] = "all"  # of a cross domain's equity
 
 
-class Mark(Frozen, kw_only=True):
+class Mark(Frozen, frozen=True, kw_only=True):
     """How the mark is made. `median` follows R51; the others take one price as it is."""
 
     source: Literal["tape", "median", "index", "last"]
@@ -58,7 +59,7 @@ class Mark(Frozen, kw_only=True):
     basis_interval_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 5_000_000_000
 
 
-class Funding(Frozen, kw_only=True):
+class Funding(Frozen, frozen=True, kw_only=True):
     """When and on what funding is paid (R60, R61), and how a rate follows from premiums (R64).
 
     `continuous` scales each rate by the time since the last one. Rates are ppb per `rate_period`.
@@ -76,7 +77,7 @@ class Funding(Frozen, kw_only=True):
     window_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 28_800_000_000_000
 
 
-class Trigger(Frozen, kw_only=True):
+class Trigger(Frozen, frozen=True, kw_only=True):
     """Axis A: the levels of a margin domain (R73, R92-R95).
 
     Health is equity against maintenance margin at mark. `restrict` cancels opening orders and
@@ -97,7 +98,7 @@ class Trigger(Frozen, kw_only=True):
     cure_ns: Nanoseconds = 0
 
 
-class Step(Frozen, kw_only=True):
+class Step(Frozen, frozen=True, kw_only=True):
     """One order step of a liquidation (R87): when it applies, how much, where and at what price.
 
     `above` applies it only to positions of more notional, `from_tier` only from that tier (from
@@ -125,7 +126,7 @@ class Step(Frozen, kw_only=True):
     pause_ns: Nanoseconds = 0
 
 
-class Liquidation(Frozen, kw_only=True):
+class Liquidation(Frozen, frozen=True, kw_only=True):
     """Axes B, C and H: what is done to a domain in breach, in which order (R75-R79, R87, R88)."""
 
     cancel: Literal["none", "market", "account"] = "account"
@@ -154,7 +155,7 @@ AbsorberName = Literal[
 ]
 
 
-class Losses(Frozen, kw_only=True):
+class Losses(Frozen, frozen=True, kw_only=True):
     """Axes D to G: who absorbs what the book did not, in order, and who pays what is missing."""
 
     waterfall: Annotated[list[AbsorberName], Meta(min_length=1, max_length=c.WATERFALL_MAX)]
@@ -199,7 +200,7 @@ class Losses(Frozen, kw_only=True):
         return not self.fund_pays or self.fund_cap != "0" or self.drawdown_ppm > 0
 
 
-class Evidence(Frozen, kw_only=True):
+class Evidence(Frozen, frozen=True, kw_only=True):
     """Where a number comes from. `assumed` fields are listed by every report.
 
     `field` is a path: `losses.adl_score`, `markets.BTC.tiers[0].leverage_max`, `markets.*.tick`;
@@ -212,14 +213,14 @@ class Evidence(Frozen, kw_only=True):
     status: Literal["published", "third_party", "assumed"]
 
 
-class Settlement(Frozen, kw_only=True):
+class Settlement(Frozen, frozen=True, kw_only=True):
     """The asset every balance is kept in; `decimals` fixes the smallest unit of money."""
 
     asset: Name
     decimals: Annotated[int, Meta(ge=0, le=12)]
 
 
-class Tier(Frozen, kw_only=True):
+class Tier(Frozen, frozen=True, kw_only=True):
     """One margin tier: notional (or entry value) up to and including `notional_to`, in settlement
     money, or with `tier_by = "contracts"` size up to and including `lots_to`."""
 
@@ -230,7 +231,7 @@ class Tier(Frozen, kw_only=True):
     initial_ppm: Ppm | None = None  # one over leverage_max if not given
 
 
-class TierSteps(Frozen, kw_only=True):
+class TierSteps(Frozen, frozen=True, kw_only=True):
     """Tiers by rule: the first up to `base`, then one for every further `step`, each adding
     `maintenance_ppm` to the maintenance rate and to the initial rate."""
 
@@ -241,7 +242,7 @@ class TierSteps(Frozen, kw_only=True):
     initial_ppm: Ppm
 
 
-class Market(Frozen, kw_only=True):
+class Market(Frozen, frozen=True, kw_only=True):
     """One contract. Linear: `lot` is base per lot. Inverse: `lot` is the face value per lot.
 
     Quanto: linear, with one price unit of one `lot` worth `multiplier` of the settlement asset.
@@ -277,7 +278,7 @@ class Market(Frozen, kw_only=True):
     scaling: Annotated[list[DecimalText], Meta(min_length=2, max_length=2)] | None = None
 
 
-class VenueProfile(Frozen, kw_only=True):
+class VenueProfile(Frozen, frozen=True, kw_only=True):
     """Everything the engine knows of a venue. See `venues/` for examples."""
 
     name: Name

@@ -34,6 +34,7 @@ from engine.run_folder import (
     write_inputs,
     write_report,
 )
+from engine.run_journal import RunJournal
 from engine.scenario import (
     LoadedScenario,
     assumed_fields,
@@ -312,27 +313,36 @@ def replay(
     progress: Say = lambda progress: None,
     check_index: bool = False,
     keep_tape: bool = True,
+    journal: RunJournal | None = None,
 ) -> Report:
     """Run a scenario and write its folder; returns what `report.json` says.
 
     `batch_size` is how many commands cross into the core at once; results do not depend on it.
     `check_index` lets the core compare its trigger index with a full scan after every unit of
-    work, which is slow. Raises ScenarioError, TapeError, ReplayError and RunFolderError for bad
-    input, AuditError and EngineFault where the engine is at fault; the folder is then untouched.
+    work, which is slow. `journal` keeps every command before it is applied. Raises ScenarioError,
+    TapeError, ReplayError, JournalError and RunFolderError for bad input, JournalFault where the
+    device refuses, AuditError and EngineFault where the engine is at fault; the folder is then
+    untouched.
     """
     if batch_size < 1:
         raise ReplayError(f"batch size: expected 1 or more, got {batch_size}")
+
+    def kept(blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+        return blocks if journal is None else journal.keep(rebatch(blocks, GATHERED_ROWS))
+
     started = time.perf_counter_ns()
     with replacing(out_dir) as folder:
         compile_ns = warm_up(loaded.profile, progress)
         metadata = tape_metadata(loaded.profile, [f"scenario {loaded.scenario.name}"])
         with TapeWriter(folder / TAPE, metadata) as tape:
             run = _Run(loaded, folder, tape, progress, check_index)
-            run.feed(setup_commands(loaded), batch_size, "setup", None)
+            run.feed(kept(setup_commands(loaded)), batch_size, "setup", None)
             setup_count = run.commands_count
             planned = _planned(run)
             total = _total_commands(loaded)
-            run.feed(market_commands(loaded), batch_size, "replay", total)
+            run.feed(kept(market_commands(loaded)), batch_size, "replay", total)
+            if journal is not None:
+                journal.finish()
             progress(Progress("report", time_ns=run.last_ns))
             rows, audit, summary = run.finish()
         report = _report(run, tape.tape_hash, setup_count, rows, audit, summary)

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from engine.messages import Report, Scenario, decode_report, encode_report
+from engine.refusal import Refusal
 from engine.scenario import LoadedScenario
 from engine.strict import ScenarioError, decode_tree, toml_text
 from engine.tape import TapeMarket, TapeMetadata
@@ -27,7 +28,7 @@ TABLES = ("events", "fills", "marks", "fund", "liquidations", "adl", "accounts",
 NAMES = {REPORT, PAGE, TAPE, SCENARIO, VENUE, *(f"{table}.parquet" for table in TABLES)}
 
 
-class RunFolderError(ValueError):
+class RunFolderError(Refusal):
     """A folder is not a run folder, or must not be replaced by one: the folder and the reason."""
 
 
@@ -124,6 +125,8 @@ def read_run(folder: Path | str) -> RunFolder:
     except OSError as error:
         missing = Path(error.filename).name
         raise RunFolderError(f"{name}: {missing}: {error.strerror}; is it a run folder?") from None
+    except UnicodeDecodeError as error:
+        raise RunFolderError(f"{name}: {SCENARIO}: {error}") from None
     except msgspec.MsgspecError as error:
         raise RunFolderError(f"{name}: {REPORT}: {error}") from None
     except ProfileError as error:
@@ -134,6 +137,8 @@ def read_run(folder: Path | str) -> RunFolder:
         capacities = Capacities(**report.capacities)
     except (msgspec.MsgspecError, ScenarioError, TypeError) as error:
         raise RunFolderError(f"{name}: {error}") from None
+    except RecursionError:
+        raise RunFolderError(f"{name}: {SCENARIO}: nested too deeply") from None
     loaded = LoadedScenario(SCENARIO, folder, None, scenario, profile, tuple(report.patches))
     tape = folder / TAPE
     return RunFolder(folder, report, loaded, capacities, tape if tape.exists() else None)

@@ -168,7 +168,7 @@ def load_scenario(
         tree = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path.name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"{path.name}: {error}") from None
     forced: list[tuple[str, Any]] = []
     for text in overrides:

@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
+from engine.refusal import Refusal
+
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?(?P<place>[^`]*)`)?\Z", re.DOTALL)
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `([^`]*)`")
 
 
-class ScenarioError(ValueError):
+class ScenarioError(Refusal):
     """A scenario is refused: the file, the field, what was expected and what was found."""
 
 
@@ -32,12 +34,17 @@ def resolve_path(file: str, folder: Path, data: Path | None, text: str, field: s
         candidates = [] if data is None else [((data / path), data)]
     else:
         candidates = [(root / path, root) for root in (folder, data) if root is not None]
-    inside = [full for full, root in candidates if full.resolve().is_relative_to(root.resolve())]
+    try:
+        inside = [
+            full for full, root in candidates if full.resolve().is_relative_to(root.resolve())
+        ]
+        found = next((full for full in inside if full.is_file()), None)
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a loop of links
+        raise ScenarioError(f"{where}: expected a path, got {text!r}: {error}") from None
     if not inside:
         raise ScenarioError(f"{where}: expected a path inside the scenario's folder, got {text!r}")
-    for full in inside:
-        if full.is_file():
-            return full
+    if found is not None:
+        return found
     raise ScenarioError(f"{where}: no such file: {text!r}")
 
 
@@ -55,7 +62,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         raise ScenarioError(f"--set {text!r}: expected path.to.field=value")
     try:
         return segments, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         reason = "expected a TOML value after '=' (text needs quotes)"
         raise ScenarioError(f"--set {text!r}: {reason}") from None
 
@@ -96,8 +103,11 @@ def decode_tree(file: str, tree: dict[str, Any], shape: type, root: str) -> Any:
     """Convert a tree to a struct; the refusal is one line with field, expectation and value."""
     try:
         return msgspec.convert(tree, shape)
+    except RecursionError:
+        raise ScenarioError(f"{file}: {root}: nested too deeply") from None
     except msgspec.ValidationError as error:
         match = _PLACE.match(str(error))
+        assert match is not None, "the pattern takes any text"
         what, place = match.group("what"), match.group("place") or "$"
     place = _name_key(tree, shape, what, place)
     field = _FIELD.match(what)
@@ -117,7 +127,9 @@ def _name_key(tree: dict[str, Any], shape: type, what: str, place: str) -> str:
     """Put the key for the `[...]` that msgspec writes where a table of free keys is at fault."""
     prefix, dots, rest = place.partition("[...]")
     table = _look_up(tree, prefix) if dots else None
-    for key in table if isinstance(table, dict) else ():
+    if not isinstance(table, dict):
+        return place
+    for key in table:
         thinner = dict(tree) | {prefix.removeprefix("$."): {key: table[key]}}
         try:
             msgspec.convert(thinner, shape)
@@ -139,13 +151,17 @@ def _look_up(tree: Any, place: str) -> Any:
     return node
 
 
-def flatten(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+def flatten(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Dotted path and value of every leaf of a patch, whether written dotted or nested."""
-    for key, value in table.items():
+    waiting: list[tuple[tuple[str, ...], Any]] = [
+        ((key,), value) for key, value in reversed(table.items())
+    ]
+    while waiting:
+        path, value = waiting.pop()
         if isinstance(value, dict):
-            yield from flatten(value, (*path, key))
+            waiting += [((*path, key), inner) for key, inner in reversed(value.items())]
         else:
-            yield ".".join((*path, key)), value
+            yield ".".join(path), value
 
 
 def toml_text(tree: dict[str, Any]) -> str:

@@ -17,18 +17,20 @@ What the rows mean is decided by the exchange. Public formats are turned into ro
 """
 
 import hashlib
+import io
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, BinaryIO, Self
+from typing import Annotated, Self
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
 from engine import constants as c
+from engine.refusal import Refusal
 from engine.rows import COMMAND
 
 MAGIC = b"CRASHTAP"
@@ -39,12 +41,13 @@ METADATA_BYTES_MAX = 2**20
 _HEADER = struct.Struct("<8sIIIIII")
 _BLOCK = struct.Struct("<IQ")
 _HASH_BYTES = 16
+_PLACES = {name: place for name, (_, place, *_) in (COMMAND.fields or {}).items()}
 _BLOCK_BYTES = _BLOCK.size + _HASH_BYTES
 _KIND_MAX = max(c.CommandKind)
 _KIND_KNOWN = np.isin(np.arange(_KIND_MAX + 1), [int(kind) for kind in c.CommandKind])
 
 
-class TapeError(ValueError):
+class TapeError(Refusal):
     """A tape is torn, altered or holds rows no tape may hold. One line names the place.
 
     `offset` is the byte of the file at which the damage was noticed, `reason` what was expected.
@@ -111,7 +114,7 @@ def _first_fault(rows: np.ndarray, time_ns: int, markets_count: int) -> tuple[in
         if wrong.any():
             row = int(wrong.argmax())
             reason = f"{field}: expected {expected}, got {rows[field][row]}"
-            return row, COMMAND.fields[field][1], reason
+            return row, _PLACES[field], reason
     return None
 
 
@@ -151,7 +154,7 @@ class TapeWriter:
         self._buffered = 0
         self._offset = 0
         self._time_ns = 0
-        self._file: BinaryIO | None = None
+        self._file: io.BufferedWriter | None = None
 
     def __enter__(self) -> Self:
         text = msgspec.json.encode(self.metadata, order="deterministic")
@@ -261,7 +264,7 @@ def _decode_metadata(path: Path, text: bytes, markets_count: int) -> TapeMetadat
 class _Reader:
     """An open tape: its checked header, and a position that never passes the file's size."""
 
-    def __init__(self, path: Path, file: BinaryIO, verify: bool) -> None:
+    def __init__(self, path: Path, file: io.BufferedReader, verify: bool) -> None:
         self.path = path
         self.file = file
         self.verify = verify
@@ -328,7 +331,7 @@ class _Reader:
             reason = f"torn: expected {count} rows, {left} bytes left"
             raise TapeError(self.path, self.offset, reason)
         rows = np.empty(count, COMMAND)
-        if self.file.readinto(rows.view(np.uint8)) != rows.nbytes:
+        if self.file.readinto(rows.view(np.uint8).data) != rows.nbytes:
             raise TapeError(self.path, self.offset, f"torn: expected {count} rows, file shrank")
         self.offset += rows.nbytes
         return rows
@@ -340,7 +343,8 @@ class _Reader:
         count, seq = _BLOCK.unpack(fields)
         chain = self.take(_HASH_BYTES, "a block's hash")
         if count == 0:
-            return self._end(start, fields, seq, chain)
+            self._end(start, fields, seq, chain)
+            return None
         if count > self.block_records:
             reason = f"records: expected at most {self.block_records}, got {count}"
             raise TapeError(self.path, start, reason)
@@ -385,7 +389,7 @@ class _Reader:
         )
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> io.BufferedReader:
     try:
         return open(path, "rb")
     except OSError as error:

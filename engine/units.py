@@ -35,7 +35,7 @@ def parse_decimal(text: str, decimals: int) -> int:
     if match is None:
         raise UnitError(f"expected a decimal number, got {text!r}")
     sign, whole, fraction = match.group(1), match.group(2), match.group(3) or ""
-    scaled = int(whole + fraction)
+    scaled: int = int(whole + fraction)
     shift = decimals - len(fraction)
     if shift >= 0:
         scaled *= 10**shift

@@ -18,7 +18,7 @@ from engine.profile import Frozen, Market, ProfileError, Tier, VenueProfile
 from engine.units import UnitError, parse_decimal
 
 
-class MarketNumbers(Frozen, kw_only=True):
+class MarketNumbers(Frozen, frozen=True, kw_only=True):
     """A market in integers: what both implementations compute with.
 
     Prices in price units, money in the smallest settlement unit. `unit_quote` is money per lot
@@ -56,7 +56,7 @@ class MarketNumbers(Frozen, kw_only=True):
     funding_cap_ppb: int = c.PPB
 
 
-class StepNumbers(Frozen, kw_only=True):
+class StepNumbers(Frozen, frozen=True, kw_only=True):
     """One order step in integers: money in the smallest settlement unit."""
 
     size: c.Size
@@ -76,7 +76,7 @@ class StepNumbers(Frozen, kw_only=True):
     pause_ns: int
 
 
-class PolicyNumbers(Frozen, kw_only=True):
+class PolicyNumbers(Frozen, frozen=True, kw_only=True):
     """The amounts among a profile's choices, in integers."""
 
     steps: tuple[StepNumbers, ...]
@@ -84,14 +84,14 @@ class PolicyNumbers(Frozen, kw_only=True):
     fund_cap_quote: int
 
 
-class DepthLevel(Frozen, kw_only=True):
+class DepthLevel(Frozen, frozen=True, kw_only=True):
     """One level of the market maker's curve, on both sides of the index."""
 
     offset_ppm: Annotated[int, Meta(ge=1, le=c.PPM - 1)]
     lots: Annotated[int, Meta(ge=1, le=c.LOTS_MAX)]
 
 
-class DepthCurve(Frozen, kw_only=True):
+class DepthCurve(Frozen, frozen=True, kw_only=True):
     """Quotes of the market-maker account round the index; levels from the touch outwards.
 
     What trading takes out of a level comes back by half in every `refill_half_life_ns`
@@ -102,7 +102,7 @@ class DepthCurve(Frozen, kw_only=True):
     refill_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)] = 0
 
 
-class Capacities(Frozen, kw_only=True):
+class Capacities(Frozen, frozen=True, kw_only=True):
     """How much of everything one exchange can hold; a full table is a named refusal."""
 
     accounts_max: Annotated[int, Meta(ge=1, le=2**25)] = 1 << 16
@@ -412,8 +412,10 @@ def decode_venue(data: bytes, source: str) -> VenueProfile:
     """Decode and validate a profile; `source` names it in errors."""
     try:
         return validate(msgspec.toml.decode(data, type=VenueProfile))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ProfileError(f"{source}: {error}") from None
+    except RecursionError:
+        raise ProfileError(f"{source}: nested too deeply") from None
 
 
 def shipped_venues() -> list[str]:

@@ -16,18 +16,20 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 
 # A file imports only from lines above its own, or from its own package.
 ORDER = (
-    *("constants", "rows", "units", "column_map", "messages", "profile", "venue", "views"),
-    *("catalogue", "vectors", "core", "reference", "policies"),
+    *("constants", "refusal", "rows", "units", "column_map", "messages", "profile", "venue"),
+    *("views", "catalogue", "vectors", "core", "reference", "policies"),
     *("digest", "audit", "tape", "importers", "population", "strict", "patched", "price_files"),
-    *("scenario", "journal", "report", "exchange", "workload", "drawn_profiles", "fuzz"),
-    *("run_folder", "replay", "verify", "convert", "export", "match", "situation", "calculate"),
-    *("wording", "explain", "across", "explain_text", "study"),
+    *("scenario", "disk", "journal", "report", "exchange", "snapshot", "durable", "workload"),
+    *("drawn_profiles", "fuzz", "run_folder", "run_journal", "replay", "verify", "convert"),
+    *("export", "match", "situation", "calculate", "wording", "explain", "across"),
+    *("explain_text", "study"),
     *("cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}
 REFERENCE_MAY_IMPORT = {"constants", "rows", "profile", "venue", "views", "reference"}
 EXACT_BELOW_REPORT = (
     *("core", "reference", "policies", "digest", "audit", "vectors", "tape", "journal", "rows"),
+    *("disk", "snapshot", "durable"),
 )
 
 VENUES = re.compile(

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.constants import CommandKind, Flag, PositionSide
+from engine.refusal import Refusal
 from engine.rows import COMMAND
 
 BLOCK_ROWS_MAX = 65_536  # commands in one block: 4.7 MB
 
 
-class PopulationError(ValueError):
+class PopulationError(Refusal):
     """A population cannot be made or read: where, what was expected and what was found."""
 
 

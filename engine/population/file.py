@@ -24,6 +24,8 @@ from typing import NoReturn
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from engine.constants import FIRST_USER_ID, LEVERAGE_MAX, LOTS_MAX, MARKETS_MAX, MONEY_MAX
 from engine.population import margins
@@ -94,6 +96,18 @@ class _Table:
         return second.astype(np.int64)
 
 
+def _read_parquet(path: Path) -> pl.DataFrame:
+    """By pyarrow: a damaged file makes it refuse, where the reader of polars panics."""
+    with pq.ParquetFile(path) as file:
+        if file.metadata.num_rows > ROWS_MAX:
+            expected = f"expected 1 to {ROWS_MAX} rows"
+            raise PopulationError(f"{path.name}: {expected}, got {file.metadata.num_rows}")
+        table = file.read()
+    table.validate(full=True)  # text that is not UTF-8, offsets that lead nowhere
+    names = table.column_names  # without the metadata beside them
+    return pl.from_arrow(pa.Table.from_arrays(table.columns, names=names))
+
+
 def _read(path: Path) -> pl.DataFrame:
     """Every column as text; refuses unknown columns, floats and unreadable files."""
 
@@ -102,11 +116,11 @@ def _read(path: Path) -> pl.DataFrame:
 
     try:
         if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
+            frame = _read_parquet(path)
         else:
             frame = pl.read_csv(path, infer_schema=False, quote_char=None, glob=False)
-    except OSError as error:
-        fail(error.strerror or str(error))
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        fail(getattr(error, "strerror", None) or str(error))
     except pl.exceptions.PolarsError as error:
         fail(str(error).splitlines()[0])
     for name in REQUIRED:

@@ -157,8 +157,8 @@ def bankruptcy_price(
 
 
 def price_beside(market: MarketNumbers, lots: int, price: int, distance_ppm: int) -> int:
-    """Part of R101: a price this far on the losing side of another for whoever closes these lots, rounded
-    to the solvent side, within the market's price range."""
+    """Part of R101: a price this far on the losing side of another for whoever closes these lots,
+    rounded to the solvent side, within the market's price range."""
     if lots > 0:
         beside = ceil_div(price * (PPM - distance_ppm), PPM)
     else:
