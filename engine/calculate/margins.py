@@ -134,7 +134,7 @@ def sloped_margin(q: Question) -> Answer:
     i = q.inputs
     base, slope = i.get("base_rate"), i.raw("slope", default="0")
     bench = q.bench(margin__initial="tiers")
-    wanted = q.options.get("asks", "initial")
+    wanted = q.options.get("asks", "initial")  # or "maintenance"
     tiers = single_tier(base if wanted == "maintenance" else base / 2, base)
     price = i.get("index_price", "mark_price", "price")
     bench.market(payoff="linear", tiers=tiers, mark=price, slope_per_coin=str(slope))
@@ -264,7 +264,7 @@ def tier_at(q: Question, wanted: Fraction, by_value: bool) -> Answer:
         made, size = bench.made[symbol], wanted
         if by_value:
             size = wanted * price if made.payoff == "inverse" else wanted / price
-        elif q.options.get("counts") == "contracts":
+        elif bench.tree["margin"].get("tier_by") == "contracts" and not q.inputs.has("qty"):
             size = wanted * made.lot
         bench.seat("a")
         bench.hold("a", 1, size, price, symbol)

@@ -47,10 +47,11 @@ def question_of(
     """The profile and options meant by a venue's name in an example, or a profile by its name."""
     values = Inputs(inputs)
     named = aliases().get(venue, {})
+    named = aliases().get(named.get("like"), {}) | named
     profile = named.get("profile", venue)
     if values.has("contracts") and not values.has("qty", "positions"):
         profile = named.get("inverse", profile)
-    rules = named.get(topic, {})
+    rules = {"asks": topic.removesuffix("_margin"), **named.get(topic, {})}
     profile = rules.get("profile", profile)
     return Question(profile, values, rules.get("patch", {}), rules, implementation)
 
