@@ -420,6 +420,9 @@ def explain_situation(
         str | None, typer.Option("--across", metavar="V1,V2", help="The same at other venues.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    core: Annotated[
+        bool, typer.Option("--core", help="Ask the compiled core instead of the rulebook.")
+    ] = False,
 ) -> None:
     """How accounts stand, what happens if the mark moves, who pays, and what is still owed."""
     from engine.across import across
@@ -429,11 +432,12 @@ def explain_situation(
 
     loaded = load_situation(situation)
     marks = wanted_marks(loaded, mark or [])
+    asked = "core" if core else "rulebook"
     if venues_too:
-        rows = across(loaded, venues_too.split(","), account, marks)
+        rows = across(loaded, venues_too.split(","), account, marks, asked)
         print(msgspec.json.encode(rows).decode() if as_json else "\n".join(comparison_lines(rows)))
         return
-    answer = explain(loaded, account, marks)
+    answer = explain(loaded, account, marks, asked)
     print(msgspec.json.encode(answer).decode() if as_json else "\n".join(explanation_lines(answer)))
 
 

@@ -105,6 +105,7 @@ class Outcome(Message, kw_only=True):
     wallet_after: str
     positions_after: list[str]
     was_liquidated: bool
+    still_in_liquidation: bool  # it waits, for a book or a counterparty
     owes: str
     owes_rule: str
 
@@ -439,6 +440,7 @@ def outcome(stage: Stage, name: str, before: int, events: list[Event]) -> Outcom
         was_liquidated=any(
             e.kind == EventKind.LIQUIDATION_STARTED and e.account_id == number for e in events
         ),
+        still_in_liquidation=any(view.due_ns for view in views),
         owes=money(owed),
         owes_rule=RESIDUAL_WORDS[stage.profile.losses.residual],
     )

@@ -4,6 +4,8 @@ from engine.across import Row
 from engine.explain import DomainAnswer, Explanation, Move, Outcome, PositionAnswer
 from engine.situation import LoadedSituation, SituationError
 
+STEPS_TOLD = 40  # of one move
+
 
 def wanted_marks(loaded: LoadedSituation, texts: list[str]) -> dict[str, str]:
     """`MARKET=PRICE` arguments; a market may be named by how its symbol begins."""
@@ -69,7 +71,11 @@ def move_lines(move: Move, asset: str) -> list[str]:
     """What happens, who pays, what is owed."""
     goal = ", ".join(f"{symbol} goes to {price}" for symbol, price in move.marks.items())
     lines = [f"If {goal}:"]
-    lines += [f"  {step.seconds.rstrip('0').rstrip('.')} s  {step.text}" for step in move.steps]
+    told = [f"  {step.seconds.rstrip('0').rstrip('.')} s  {step.text}" for step in move.steps]
+    if len(told) > STEPS_TOLD:
+        left = f"  ... {len(told) - STEPS_TOLD} more steps, all of them with --json"
+        told = [*told[: STEPS_TOLD // 2], left, *told[-STEPS_TOLD // 2 :]]
+    lines += told
     if move.who_pays:
         lines.append("Who pays:")
         lines += [f"  {p.who}: {p.amount} {asset} ({p.note})" for p in move.who_pays]
@@ -83,6 +89,8 @@ def outcome_lines(outcome: Outcome, asset: str) -> list[str]:
         f"{outcome.account}: equity {outcome.equity_before} -> {outcome.equity_after} {asset}, "
         f"{held}; owes {outcome.owes} {asset}"
     ]
+    if outcome.still_in_liquidation:
+        lines.append("  still in liquidation: nobody was there to take the rest.")
     if outcome.was_liquidated:
         lines.append(f"  {outcome.owes_rule}.")
     return lines

@@ -70,6 +70,16 @@ def test_the_rules_of_a_venue_change_the_price(implementation):
     assert abs(none - Fraction(35000) / Fraction("0.99")) < Fraction(1, 10**6)
 
 
+def test_a_profile_by_its_own_name_is_asked_like_the_venue(implementation):
+    asked = {"entry_price": "40000", "leverage": 50, "extra_margin": "3000", "mmr": "0.005"}
+    asked |= {"taker_fee": "0.00055", "implementation": implementation}
+    prices = [calculate.liquidation_price(name, **asked) for name in ("bybit", "bybit_linear")]
+    assert prices[0] == prices[1] and round(float(prices[0]), 2) == 36380.25
+    sloped = {"position": 25, "index_price": "100000", "base_rate": "0.01", "slope": "0.00005"}
+    sloped["implementation"] = implementation
+    assert calculate.maintenance_margin("deribit_usdc", **sloped) == 28125
+
+
 def test_a_short_and_another_position_of_the_account(implementation):
     asked = {**LINEAR, "side": "short", "mmr": "0.02", "implementation": implementation}
     alone = calculate.liquidation_price("binance_usdm", **asked)

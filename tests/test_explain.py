@@ -159,6 +159,33 @@ def test_nothing_is_owed_where_the_fund_pays(implementation):
     assert answer.move.who_pays[0].who == "insurance fund"
 
 
+def test_whoever_finds_nobody_is_still_in_liquidation(implementation):
+    position = long(market="BTC-PERPETUAL", size="40000", leverage=10)
+    situation = Situation(
+        venue="deribit",
+        markets={"BTC-PERPETUAL": MarketState(mark="40000")},
+        accounts={"a": AccountState(wallet="0.1", positions=(position,))},
+    )
+    loaded = LoadedSituation("x", situation, load_venue("deribit"), ())
+    answer = explain(loaded, None, {"BTC-PERPETUAL": "36500"}, implementation)
+    outcome = answer.move.outcomes[0]
+    assert outcome.still_in_liquidation and outcome.positions_after == ["long 40000 BTC-PERPETUAL"]
+    lines = explanation_lines(answer)
+    assert any("more steps" in line for line in lines)
+    assert any("still in liquidation" in line for line in lines)
+
+
+def test_a_margin_call_that_runs_out_closes_what_is_left(implementation):
+    loaded = shipped("do-i-owe")
+    markets = {"FX_BTC_JPY": MarketState(mark="1000000")}
+    empty = msgspec.structs.replace(loaded.situation, markets=markets)
+    changed = loaded._replace(situation=empty)
+    answer = explain(changed, None, {"FX_BTC_JPY": "300000"}, implementation)
+    kinds = [step.event for step in answer.move.steps]
+    assert "MARGIN_CALLED" in kinds and kinds.index("MARGIN_CALL_ENDED") > 0
+    assert answer.move.outcomes[0].owes == "100000.000"
+
+
 # -- several venues ---------------------------------------------------------------------------
 
 

@@ -151,8 +151,9 @@ class Bench:
         symbol: str = "M",
         **more: Any,
     ) -> None:
-        """A position: +1 long or -1 short; `margin`, `leverage` and `volunteers` as in a file."""
-        made = self.made[symbol]
+        """A position: +1 long or -1 short, turned round by a size below zero; `margin`, `leverage`
+        and `volunteers` as in a file."""
+        made, side, size = self.made[symbol], side if size > 0 else -side, abs(size)
         made.sizes.append(size)
         made.prices.append(entry)
         if made.mark == 0:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from engine.calculate.bench import Bench, single_tier
-from engine.calculate.numbers import Answer, CalculateError, exact, rounded_up
+from engine.calculate.numbers import Answer, CalculateError, exact, rounded_up, written
 from engine.calculate.question import Question, money_of, price_of, side_of, size_of
 from engine.constants import Cause, CommandKind, EventKind, RefusedTakeover, SystemAccount
 from engine.situation import Event, Stage
@@ -34,14 +34,20 @@ def fund_equity(stage: Stage) -> Fraction:
 
 
 def bankrupt(
-    bench: Bench, side: int, size: Fraction, zero: Fraction, entry: Fraction, name: str = "bankrupt"
+    bench: Bench,
+    side: int,
+    size: Fraction,
+    zero: Fraction,
+    entry: Fraction,
+    name: str = "bankrupt",
+    symbol: str = "M",
 ) -> None:
     """A position whose bankruptcy price is given: its whole margin is what lies between."""
     margin = side * size * (entry - zero)
     if margin < 0:
         raise CalculateError("bankruptcy_price: expected it on the losing side of the entry")
     bench.seat(name, margin)
-    bench.hold(name, side, size, entry)
+    bench.hold(name, side, size, entry, symbol)
 
 
 # -- deleveraging -----------------------------------------------------------------------------
@@ -177,14 +183,20 @@ def inventory(q: Question) -> Answer:
     bench.change({"losses": {"fund_inventory_ppm": int(i.get("cap_multiple") * 10**6)}})
     bench.market(payoff="linear", tiers=single_tier(Fraction(1, 100)), mark=mark)
     bench.fund = i.get("fund_balance")
+    bench.market("N", payoff="linear", tiers=single_tier(Fraction(1, 100)), mark=2 * mark)
     held, incoming = i.get("fund_net_notional") / mark, i.get("incoming_notional") / mark
-    entry = 2 * mark
-    for name, size in (("held", held), ("incoming", incoming)):
+    spare = 2 * held * mark / i.get("cap_multiple")  # enough for what it is to hold already
+    bench.fund += spare
+    for symbol, name, size in (("M", "held", held), ("N", "incoming", incoming)):
         if size:
-            bankrupt(bench, 1, size, mark, entry, name)
-    bench.seat("winner", mark * (held + incoming))
-    bench.hold("winner", -1, held + incoming, entry)
-    stage = bench.stage(start={"M": entry})
+            bankrupt(bench, 1, size, mark, 2 * mark, name, symbol)
+            bench.seat(f"against {name}", mark * size)
+            bench.hold(f"against {name}", -1, size, 2 * mark, symbol)
+    stage = bench.stage(start={"M": 2 * mark})
+    if spare:
+        amount = int(spare * 10**stage.profile.settlement.decimals)
+        stage.send(CommandKind.WITHDRAW, account_id=FUND, amount=amount)
+    stage.set_mark("N", written(mark))
     taken = fills(stage.events, Cause.TAKEOVER, stage.ids["incoming"])
     refused = [e for e in stage.events if e.kind == EventKind.TAKEOVER_REFUSED]
     full = any(e.reason == RefusedTakeover.INVENTORY_FULL for e in refused)

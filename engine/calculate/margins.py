@@ -134,7 +134,7 @@ def sloped_margin(q: Question) -> Answer:
     i = q.inputs
     base, slope = i.get("base_rate"), i.raw("slope", default="0")
     bench = q.bench(margin__initial="tiers")
-    wanted = q.options.get("asks", "initial")
+    wanted = q.options.get("asks", "initial")  # or "maintenance"
     tiers = single_tier(base if wanted == "maintenance" else base / 2, base)
     price = i.get("index_price", "mark_price", "price")
     bench.market(payoff="linear", tiers=tiers, mark=price, slope_per_coin=str(slope))
@@ -264,7 +264,7 @@ def tier_at(q: Question, wanted: Fraction, by_value: bool) -> Answer:
         made, size = bench.made[symbol], wanted
         if by_value:
             size = wanted * price if made.payoff == "inverse" else wanted / price
-        elif q.options.get("counts") == "contracts":
+        elif bench.tree["margin"].get("tier_by") == "contracts" and not q.inputs.has("qty"):
             size = wanted * made.lot
         bench.seat("a")
         bench.hold("a", 1, size, price, symbol)
@@ -395,7 +395,8 @@ def margin_call(q: Question) -> Answer:
 
 
 def mark_price(q: Question) -> Answer:
-    """The mark that index, last price and the last funding rate make; and its price 1."""
+    """The mark that index, last price and the last funding rate make. Without a last price it is
+    taken far off, so that the index with the funding still to come, price 1, is the median."""
     i = q.inputs
     interval = int(i.get("funding_interval", default=8) * 3_600 * 10**9)
     left = int(i.get("time_until_funding", default=0) * 3_600 * 10**9)
@@ -421,6 +422,8 @@ def mark_price(q: Question) -> Answer:
     events = stage.send(CommandKind.INDEX, market_id=1, price=units)
     marks = [e.price for e in stage.events + events if e.kind == EventKind.MARK_SET]
     found = price_of(stage, "M", marks[-1])
+    if i.has("last_price"):
+        return {"mark_price": found}
     return {"mark_price": found, "price_1": found, "basis": found / index - 1}
 
 

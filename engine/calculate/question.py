@@ -47,10 +47,11 @@ def question_of(
     """The profile and options meant by a venue's name in an example, or a profile by its name."""
     values = Inputs(inputs)
     named = aliases().get(venue, {})
+    named = aliases().get(named.get("like"), {}) | named
     profile = named.get("profile", venue)
     if values.has("contracts") and not values.has("qty", "positions"):
         profile = named.get("inverse", profile)
-    rules = named.get(topic, {})
+    rules = {"asks": topic.removesuffix("_margin"), **named.get(topic, {})}
     profile = rules.get("profile", profile)
     return Question(profile, values, rules.get("patch", {}), rules, implementation)
 
@@ -141,7 +142,7 @@ def account_of(q: Question, bench: Bench, symbol: str) -> tuple[int, Fraction, F
         margin = i.get("margin", "isolated_margin")
     elif not i.has("wallet_balance", "account_balance"):
         margin = value / i.get("leverage") + i.get("extra_margin", default=0)
-        margin += reserve_change(q, bench, side, size, entry, margin)
+        margin += reserve_change(q, bench, symbol, side, size, entry, margin)
     wallet = i.get("wallet_balance", "account_balance", default=0)
     bench.seat("a", wallet - i.get("order_margin", default=0))
     leverage = i.raw("leverage", default=0)
@@ -154,22 +155,28 @@ def account_of(q: Question, bench: Bench, symbol: str) -> tuple[int, Fraction, F
 
 
 def reserve_change(
-    q: Question, bench: Bench, side: int, size: Fraction, entry: Fraction, margin: Fraction
+    q: Question,
+    bench: Bench,
+    symbol: str,
+    side: int,
+    size: Fraction,
+    entry: Fraction,
+    margin: Fraction,
 ) -> Fraction:
     """Where closing at the bankruptcy price is paid from the margin: what was set aside for it
     when the position was opened less what is needed now, with what was added since."""
     extra = q.inputs.get("extra_margin", default=0)
     if q.options.get("fee_at") != "bankruptcy" or not extra:
         return Fraction(0)
-    prices = []
+    values = []
     for held in (margin - extra, margin):
         probe = q.bench(margin__close_fee="none", margin__bankruptcy_fee=False)
-        probe.market(payoff="linear")
+        probe.market(payoff=bench.made[symbol].payoff)
         probe.seat("a")
         probe.hold("a", side, size, entry, margin=held)
-        prices.append(read_position(probe.stage(held="a"), "a", "M")[1])
-    before, after = prices
-    return size * q.inputs.get("taker_fee", default=0) * (before - after)
+        zero = read_position(probe.stage(held="a"), "a", "M")[1]
+        values.append(value_of(probe, "M", size, zero))
+    return q.inputs.get("taker_fee", default=0) * (values[0] - values[1])
 
 
 def find_domain(stage: Stage, name: str, symbol: str) -> tuple[DomainView, PositionView]:

@@ -38,7 +38,7 @@ def position_view(world: World, domain: Domain, position: Position) -> PositionV
     held = world.is_collateral(position)
     steps = []
     for index, step in enumerate(world.policy.steps):
-        lots = 0 if held else sizing.step_lots(world, domain, position, step)
+        lots = 0 if held else max(0, sizing.step_lots(world, domain, position, step))
         price = sizing.limit_price(world, domain, position, step, lots) if lots else 0
         steps.append(StepView(step=index, lots=lots, limit_price=price))
     return PositionView(
