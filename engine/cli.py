@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.text import Text
+
+from engine.printing import follow, print_import, print_report, progress_bar, seconds
 
 if TYPE_CHECKING:
-    from engine.messages import Report
-    from engine.replay import Say
     from engine.run_journal import RunJournal, RunRequest
     from engine.scenario import LoadedScenario
 
@@ -40,92 +38,6 @@ DataOption = Annotated[
 
 class CommandError(ValueError):
     """The command line itself asks for something impossible."""
-
-
-def _console(stderr: bool = False) -> Console:
-    """A console that neither colours nor wraps what goes into a file."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
-
-
-def _progress_bar():
-    """A progress bar on standard error; nothing where that is not a terminal."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = _console(stderr=True)
-    return Progress(
-        TextColumn("{task.description:<24}"),
-        BarColumn(),
-        TextColumn("{task.fields[amount]}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
-STAGES = {
-    "compile": "Compiling the kernels",
-    "setup": "Opening accounts",
-    "replay": "Replaying",
-    "report": "Writing the report",
-    "verify": "Running again",
-}
-
-
-def _follow(bar) -> "Say":
-    """A callback that keeps the bar up to date and announces compilation in words."""
-    tasks: dict[str, int] = {}
-
-    def say(progress) -> None:
-        if progress.stage not in tasks:
-            for task in tasks.values():
-                bar.update(task, visible=False)
-            tasks[progress.stage] = bar.add_task(STAGES[progress.stage], total=None, amount="")
-            if progress.stage == "compile":
-                text = "Compiling the kernels, once on this machine; it takes a minute or so."
-                bar.console.print(text)
-        unit = "kernels" if progress.stage == "compile" else "commands"
-        of = f" of {progress.total:,}" if progress.total else ""
-        amount = f"{progress.done:,}{of} {unit}" if progress.done else ""
-        place = tasks[progress.stage]
-        bar.update(place, completed=progress.done, total=progress.total, amount=amount)
-
-    return say
-
-
-def _print_rows(rows: list[tuple[str, str, str]]) -> None:
-    """Three columns: what, how much (aligned right), and how to read it."""
-    console = _console()
-    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
-    for label, value, note in rows:
-        parts = (f"{label:<{first}}  ", (f"{value:>{second}}", "bold"), (f"  {note}", "dim"))
-        console.print(Text.assemble(*parts[: 3 if note else 2]))
-
-
-def _seconds(time_ns: int) -> str:
-    return f"{time_ns / 1e9:.1f} s"
-
-
-def _print_report(report: "Report", out: Path) -> None:
-    from engine.report import words
-
-    print(report.title)
-    print()
-    rows = words.summary_rows(report.summary, report.identity.difference_quote)
-    _print_rows([(row.label, row.value, row.note) for row in rows])
-    print()
-    if report.refused_reasons:
-        refused = ", ".join(f"{name} {count}" for name, count in report.refused_reasons.items())
-        print(f"Refused commands: {refused}")
-    compiled = f", after {_seconds(report.compile_ns)} of compiling" if report.compile_ns else ""
-    print(
-        f"{words.count_text(report.accounts_count)} accounts, "
-        f"{words.count_text(report.commands_count)} commands, "
-        f"{words.count_text(report.summary.events_count)} events in "
-        f"{_seconds(report.wall_ns)}{compiled}; {len(report.invariants)} invariants hold."
-    )
-    print(f"State {report.state_digest[:32]}, tape {report.tape_hash}")
-    print(f"Run folder: {out}   Page: {out / 'report.html'}")
 
 
 @app.command()
@@ -199,17 +111,17 @@ def _run_journaled(
     """Run what was asked for into a folder and print what became of it."""
     from engine.replay import replay
 
-    with _progress_bar() as bar:
+    with progress_bar() as bar:
         report = replay(
             loaded,
             folder,
             batch_size=request.batch,
-            progress=_follow(bar),
+            progress=follow(bar),
             check_index=request.check_index,
             keep_tape=request.keep_tape,
             journal=journal,
         )
-    _print_report(report, folder)
+    print_report(report, folder)
     if journal.is_resumed:
         torn = journal.journal.torn_bytes
         cut = f"; {torn:,} bytes of a batch that broke off were cut" if torn else ""
@@ -223,9 +135,9 @@ def compile_kernels() -> None:
     from engine.replay import warm_up
     from engine.venue import load_venue, shipped_venues
 
-    with _progress_bar() as bar:
-        spent_ns = warm_up(load_venue(shipped_venues()[0]), _follow(bar))
-    print(f"Compiled in {_seconds(spent_ns)}." if spent_ns else "The kernels are compiled already.")
+    with progress_bar() as bar:
+        spent_ns = warm_up(load_venue(shipped_venues()[0]), follow(bar))
+    print(f"Compiled in {seconds(spent_ns)}." if spent_ns else "The kernels are compiled already.")
 
 
 @app.command()
@@ -236,8 +148,8 @@ def verify(
     """Run a run folder again and compare every event and the final state."""
     from engine.verify import verify as repeat
 
-    with _progress_bar() as bar:
-        result = repeat(folder, data=data, progress=_follow(bar))
+    with progress_bar() as bar:
+        result = repeat(folder, data=data, progress=follow(bar))
     source = "its tape" if result.from_tape else "its scenario"
     for difference in result.differences:
         print(f"error: {folder.name}: {difference}", file=sys.stderr)
@@ -307,7 +219,7 @@ def import_files(
         what, _, other_symbol = what.partition(":")
         other, _, use = what.partition("@")
         sources.append(Source(other, Path(name), use, other_symbol or symbol))
-    with _progress_bar() as bar:
+    with progress_bar() as bar:
         total = len(sources) if len(sources) > 1 else None
         task = bar.add_task("Importing", total=total, amount="")
 
@@ -324,7 +236,7 @@ def import_files(
             progress=show,
         )
     for report in reports:
-        _print_import(report)
+        print_import(report)
     if info is None:
         print(f"{output}: {sum(report.commands for report in reports):,} rows")
     else:
@@ -345,23 +257,6 @@ def _column_map(text: str):
         return msgspec.convert({"fields": given, **own}, ColumnMap)
     except msgspec.ValidationError as error:
         raise CommandError(f"--columns: {error}") from None
-
-
-def _print_import(report) -> None:
-    """One import's numbers, its notes, and the counts only its format has."""
-    from engine.units import format_time_ns
-
-    facts = {name: getattr(report, name) for name in report.__struct_fields__}
-    counts, notes = facts.pop("counts"), facts.pop("notes")
-    del facts["refused"], facts["refusal"]  # a refused import is an error line instead
-    for name in ("first_time_ns", "last_time_ns"):
-        time_ns = facts.pop(name)
-        facts[name.removesuffix("_ns")] = format_time_ns(time_ns) if time_ns else "none"
-    lines = [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value, "")
-             for name, value in (facts | counts).items()]  # fmt: skip
-    _print_rows(lines)
-    for note in notes:
-        print(f"Note: {note}.")
 
 
 @app.command()

@@ -74,7 +74,7 @@ class BookAlone:
         self.block.words[H.MARKETS_COUNT] = 1
         self.block.words[H.USER_ORDERS_MAX] = orders_max
         cursor = dict.fromkeys(("TIERS", "LEVELS", "BUCKETS", "WORDS", "CURVES", "BASIS"), 1)
-        write_market(self.block, ALONE, numbers, cursor)
+        write_market(self.block, ALONE, numbers, cursor, plain=True)
         write_ladders(self.block, ALONE, numbers, cursor)
         self._fills = np.empty(orders_max + 2 + FILLS_ROOM, dtype=FLOW_FILL)
         self.seconds = 0.0

@@ -230,7 +230,10 @@ def charge_fee(s, account_row, domain_row, position_row, rate_ppm, zero, long, f
     if filled == 0:
         return
     market = markets(s)[positions(s)[position_row]["market_id"]]
-    charge = fee(traded, rate_ppm)
+    basis = traded
+    if header(s)[H.FEE_CAP] == FeeCap.FADED:
+        basis = notional(market, filled, market["mark_price"])
+    charge = fee(basis, rate_ppm)
     if header(s)[H.FEE_CAP] == FeeCap.SURPLUS:
         surplus = traded - notional(market, filled, zero)
         if (market["payoff"] == Payoff.LINEAR) != (long != 0):

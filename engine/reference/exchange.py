@@ -14,7 +14,6 @@ from engine.constants import (
     CommandKind,
     Contract,
     EventKind,
-    Flag,
     Reject,
     Side,
 )
@@ -22,6 +21,7 @@ from engine.profile import VenueProfile
 from engine.reference import (
     accounts,
     admission,
+    canonical,
     fund,
     inspection,
     levels,
@@ -33,7 +33,7 @@ from engine.reference import (
 )
 from engine.reference.book import Order
 from engine.reference.ledger import World
-from engine.reference.records import Case, Command, Domain
+from engine.reference.records import Command
 from engine.venue import Capacities, DepthCurve
 from engine.views import DomainView
 
@@ -77,7 +77,7 @@ class ReferenceExchange:
 
     def rows(self) -> dict[str, list[tuple[int, ...]]]:
         """Canonical tables of the state; see `digest`."""
-        return canonical_rows(self.world)
+        return canonical.canonical_rows(self.world)
 
 
 def apply(world: World, command: Command) -> None:
@@ -364,108 +364,3 @@ HANDLERS: dict[int, Callable[[World, Command], Reject | None]] = {
     CommandKind.VOLUNTEER: settlement.volunteer,
     CommandKind.CLOCK: settlement.clock,
 }
-
-
-def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
-    """R91. The state as sorted tables of integers: what the state digest covers."""
-    accounts = sorted(world.accounts.values(), key=lambda account: account.account_id)
-    return {
-        "accounts": [
-            (
-                int(a.account_id),
-                a.wallet_quote,
-                int(Flag.HEDGE) if a.hedge else 0,
-                a.call_ns,
-                a.debt_ns,
-                *_case_row(world, (a.row, 0, 0)),
-            )
-            for a in accounts
-        ],
-        "positions": [
-            (
-                int(account.account_id),
-                p.market_id,
-                p.position_side,
-                p.lots,
-                p.entry_quote,
-                p.margin_quote,
-                int(p.isolated),
-                p.leverage,
-                p.session_quote,
-                p.volunteer_lots,
-                *_case_row(world, (account.row, p.market_id, p.position_side + 1)),
-            )
-            for account in accounts
-            for p in account.positions.values()
-        ],
-        "orders": [
-            _order_row(world, order)
-            for market in world.markets.values()
-            for side in (Side.BUY, Side.SELL)
-            for order in market.book.orders(side)
-        ],
-        "stops": [
-            (
-                *_order_row(world, order),
-                order.order_type,
-                order.time_in_force,
-                order.trigger_price,
-                order.trigger_kind,
-            )
-            for order in sorted(world.orders.values(), key=lambda order: order.seq)
-            if orders.is_stop(order)
-        ],
-        "markets": [
-            (
-                m.market_id,
-                m.index_price,
-                m.tape_mark_price,
-                m.mark_price,
-                m.last_price,
-                m.open_interest_lots,
-                m.funding_rate_ppb,
-                m.funding_time_ns,
-                sum(m.basis),
-                len(m.basis),
-                m.previous_mark_price,
-                m.average_price,
-                m.loss_quote,
-                m.window_lots,
-            )
-            for m in world.markets.values()
-        ],
-        "totals": [
-            (
-                world.now_ns,
-                world.seq,
-                world.deposits_quote,
-                world.withdrawals_quote,
-                world.liquidations_count,
-                world.gate_ns,
-                world.fund.paid_quote,
-                int(world.fund.drawdown),
-                fund.peak(world),
-            )
-        ],
-    }
-
-
-def _case_row(world: World, domain: Domain) -> tuple[int, int]:
-    """Levels of a domain and when it is looked at again, 0 if it does not wait."""
-    case = world.cases.get(domain, Case())
-    return int(case.level), case.due_ns or 0
-
-
-def _order_row(world: World, order: Order) -> tuple[int, ...]:
-    return (
-        order.order_id,
-        int(world.accounts[order.account_row].account_id),
-        order.market_id,
-        order.side,
-        order.price,
-        order.lots,
-        order.flags,
-        order.position_side,
-        order.self_trade,
-        order.seq,
-    )
