@@ -18,6 +18,7 @@ import typer
 from engine.printing import follow, print_import, print_report, progress_bar, seconds
 
 if TYPE_CHECKING:
+    from engine.messages import Report
     from engine.run_journal import RunJournal, RunRequest
     from engine.scenario import LoadedScenario
 

@@ -72,10 +72,12 @@ def print_rows(rows: list[tuple[str, str, str]]) -> None:
 
 
 def seconds(time_ns: int) -> str:
+    """A span in seconds."""
     return f"{time_ns / 1e9:.1f} s"
 
 
 def print_report(report: "Report", out: Path) -> None:
+    """A run in rows, then its hashes and where its page is."""
     from engine.report import words
 
     print(report.title)

@@ -400,10 +400,13 @@ def _check_waterfall(profile: VenueProfile) -> None:
         raise ProfileError(f"{name}: losses.waterfall: {ends[0]} takes everything: expected last")
     for index, step in enumerate(profile.liquidation.steps):
         place = f"{name}: liquidation.steps[{index}]"
-        if step.limit in ("mark", "touch") and step.limit_ppm >= c.PPM:
-            raise ProfileError(f"{place}.limit_ppm: expected below {c.PPM}")
         if step.order == "transfer" and step.limit not in ("mark", "bankruptcy"):
             raise ProfileError(f"{place}.limit: expected mark or bankruptcy for a transfer")
+<<<<<<< HEAD
+=======
+        if step.limit != "spread" and step.limit_ppm >= c.PPM:
+            raise ProfileError(f"{place}.limit_ppm: expected at most {c.PPM - 1} for this limit")
+>>>>>>> explain
         if bool(step.window_lots) != bool(step.window_ns):
             raise ProfileError(f"{place}: expected both of window_lots and window_ns, or neither")
 
