@@ -402,11 +402,8 @@ def _check_waterfall(profile: VenueProfile) -> None:
         place = f"{name}: liquidation.steps[{index}]"
         if step.order == "transfer" and step.limit not in ("mark", "bankruptcy"):
             raise ProfileError(f"{place}.limit: expected mark or bankruptcy for a transfer")
-<<<<<<< HEAD
-=======
         if step.limit != "spread" and step.limit_ppm >= c.PPM:
             raise ProfileError(f"{place}.limit_ppm: expected at most {c.PPM - 1} for this limit")
->>>>>>> explain
         if bool(step.window_lots) != bool(step.window_ns):
             raise ProfileError(f"{place}: expected both of window_lots and window_ns, or neither")
 

@@ -397,7 +397,7 @@ def test_the_longest_path_decides_and_a_symbol_goes_before_all_markets():
 
 def test_a_spread_may_be_wider_than_a_price_and_no_other_limit_may():
     text = (Path(venue.__file__).parent / "venues" / "dydx_v4.toml").read_bytes()
-    with pytest.raises(venue.ProfileError, match=r"steps\[0\]\.limit_ppm: expected below"):
+    with pytest.raises(venue.ProfileError, match=r"steps\[0\]\.limit_ppm: expected at most"):
         venue.decode_venue(text.replace(b'"spread"', b'"mark"'), "patched.toml")
 
 
