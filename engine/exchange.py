@@ -46,7 +46,7 @@ class Exchange:
     >>> exchange = Exchange(shipped_venues()[0])
     >>> events = exchange.submit(command("MARK", market_id=1, price=736_587))
     >>> [EventKind(kind).name for kind in events["kind"]]
-    ['INDEX_SET', 'MARK_SET']
+    ['MARK_SET']
     """
 
     def __init__(
