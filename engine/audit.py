@@ -49,7 +49,7 @@ _OWN_SIGN = np.zeros(64, np.int64)
 _TAKEN = ("WITHDRAWN", "MARGIN_MOVED", "LIQUIDATION_FEE", "SURPLUS", "VENUE_FEE", "SEIZED")
 for _kind in ("DEPOSITED", "FILL", "FUNDING_PAID", "SHORTFALL", "BAD_DEBT", "SETTLED"):
     _OWN_SIGN[c.EventKind[_kind]] = 1
-for _kind in ("LOSS_COVERED", "DEBT_WAIVED"):
+for _kind in ("LOSS_COVERED", "DEBT_WAIVED", "POOL_PAID"):
     _OWN_SIGN[c.EventKind[_kind]] = 1
 for _kind in (*_TAKEN, "LOSS_SHARED", "CLAWED_BACK", "HAIRCUT"):
     _OWN_SIGN[c.EventKind[_kind]] = -1
@@ -62,7 +62,7 @@ _OTHER_SIDE = {
         c.EventKind.HAIRCUT,
     ],
     c.SystemAccount.FEES: [c.EventKind.VENUE_FEE],
-    c.SystemAccount.BACKSTOP: [c.EventKind.SEIZED],
+    c.SystemAccount.BACKSTOP: [c.EventKind.SEIZED, c.EventKind.POOL_PAID],
 }
 _MAY_OVERDRAW = (  # the fund, besides its own fills
     *(c.EventKind.BAD_DEBT, c.EventKind.FUNDING_PAID, c.EventKind.DEBT_WAIVED),

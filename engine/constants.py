@@ -183,6 +183,7 @@ class EventKind(IntEnum):
     DRAWDOWN = 41  # reason 1 started, 2 stopped; amount = fund, fee = its peak
     VOLUNTEERED = 42  # lots
     VENUE_FEE = 43  # liquidation fee to FEES instead of the fund
+    POOL_PAID = 44  # amount from BACKSTOP to the account
 
 
 class Cause(IntEnum):
@@ -360,6 +361,7 @@ class Residual(IntEnum):
     SOCIALISE_POSITIONS = 4
     SOCIALISE_PROFIT = 5
     WITHDRAWAL_HAIRCUT = 6
+    POOL = 7  # BACKSTOP
 
 
 class Exit(IntEnum):

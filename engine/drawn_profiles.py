@@ -70,6 +70,8 @@ def draw_step(rng: random.Random) -> dict[str, object]:
         if rng.random() < 0.25:
             step[name] = rng.choice(amounts)
     if rng.random() < 0.2:
+        step |= {"ramp_ppm": rng.choice([0, 100_000]), "ramp_ns": rng.choice([1, 10**10])}
+    if rng.random() < 0.2:
         step |= {"window_lots": 50, "window_ns": 10**10}
     if order == "transfer":
         step["limit"] = rng.choice(["mark", "bankruptcy"])
@@ -99,6 +101,7 @@ def draw_liquidation(rng: random.Random) -> dict[str, object]:
         "fee_to": rng.choice(["fund", "fund", "venue"]),
         "surplus": rng.choice(["to_user", "to_fund"]),
         "order": rng.choice(["account", "account", "worst_first", "random"]),
+        "drawdown_closes_all": rng.random() < 0.3,
         "phase": rng.choice(["per_account", "per_account", "adl_last"]),
     }
 
@@ -116,6 +119,7 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "adl_score": rng.choice([*scores, "price_gain_times_leverage", "random", "none"]),
         "adl_candidates": rng.choice(["opposite", "opposite", "winners"]),
         "adl_price": rng.choice(prices),
+        "adl_fee": rng.choice(["none", "none", "maker_taker"]),
         "adl_cancel": rng.choice(["none", "market", "account"]),
         "fund_inventory_ppm": rng.choice([0, 10**6, 10**8]),
         "fund_pays": rng.random() < 0.9,
@@ -128,7 +132,7 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "volunteer_edge_ppm": rng.choice([0, 10_000]),
         "covered_band_ppm": rng.choice([0, 50_000]),
         "retry_ns": rng.choice([1, 10**9]),
-        "residual": rng.choice(["fund", *residuals, "withdrawal_haircut"]),
+        "residual": rng.choice(["fund", *residuals, "withdrawal_haircut", "pool"]),
         "profit_scope": rng.choice(["account", "market"]),
         "profit_lock": rng.random() < 0.2,
         "gate_ns": rng.choice([0, 10**10]),
@@ -173,6 +177,7 @@ def curve_of(rng: random.Random, market: dict, linear: bool, scaled: bool) -> No
     pick = rng.random()
     if pick < 0.15:
         market["slope_per_coin"] = rng.choice(["0.0001", "0.01", "0.5"])
+        market["initial_slope_per_coin"] = rng.choice([None, "0.5"])
     elif pick < 0.25 and linear:
         market["sqrt_per_coin"] = rng.choice(["0.001", "0.01"])
     if scaled and rng.random() < 0.3:

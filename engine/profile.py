@@ -124,6 +124,8 @@ class Step(Frozen, frozen=True, kw_only=True):
     limit: Literal["bankruptcy", "spread", "mark", "touch", "none"] = "bankruptcy"
     limit_ppm: Multiple = 0  # beyond mark or touch; of `spread`, per unit of maintenance rate
     pause_ns: Nanoseconds = 0
+    ramp_ppm: Ppm = 0  # of `cover_shortage`: share of the shortage that may be covered at once,
+    ramp_ns: Nanoseconds = 0  # growing to all of it over this time
 
 
 class Liquidation(Frozen, frozen=True, kw_only=True):
@@ -134,6 +136,7 @@ class Liquidation(Frozen, frozen=True, kw_only=True):
     sell_collateral: Literal["last", "first"] = "last"
     select: Literal["largest", "largest_loss", "random"] = "largest"
     lowest_tier_closes_all: bool = False  # below the lowest tier's requirement no step is tried
+    drawdown_closes_all: bool = False  # no step is tried while the fund's drawdown rule is active
     steps: Annotated[list[Step], Meta(max_length=c.STEPS_MAX)]
     fee_cap: Literal["equity", "surplus", "faded"] = "equity"
     fee_to: Literal["fund", "venue"] = "fund"
@@ -170,6 +173,7 @@ class Losses(Frozen, frozen=True, kw_only=True):
     adl_candidates: Literal["opposite", "winners"] = "opposite"
     adl_price: Literal["bankruptcy", "mark", "previous_mark", "mark_unless_fund_low"] = "bankruptcy"
     adl_cancel: Literal["none", "market", "account"] = "market"
+    adl_fee: Literal["none", "maker_taker"] = "none"  # maker's of the winner, taker's of the other
     fund_inventory_ppm: Multiple = c.PPM
     fund_pays: bool = True  # false: the fund never pays into an account
     fund_low: DecimalText = "0"  # the fund below this is low: `mark_unless_fund_low`
@@ -188,6 +192,7 @@ class Losses(Frozen, frozen=True, kw_only=True):
         "socialise_positions",
         "socialise_profit",
         "withdrawal_haircut",
+        "pool",
     ] = "fund"
     profit_scope: Literal["account", "market"] = "account"  # of `socialise_profit`
     profit_lock: bool = False  # profit since the last settlement cannot be withdrawn
@@ -274,6 +279,7 @@ class Market(Frozen, frozen=True, kw_only=True):
     tiers: Annotated[list[Tier], Meta(max_length=c.TIERS_MAX)] = []
     tier_steps: TierSteps | None = None
     slope_per_coin: DecimalText = "0"
+    initial_slope_per_coin: DecimalText | None = None  # of the initial rate; the same if not given
     sqrt_per_coin: DecimalText = "0"
     scaling: Annotated[list[DecimalText], Meta(min_length=2, max_length=2)] | None = None
 

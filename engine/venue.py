@@ -5,6 +5,7 @@ what is unknown, out of range or not exact, with the file and the field. Nothing
 the core.
 """
 
+import math
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -49,6 +50,7 @@ class MarketNumbers(Frozen, frozen=True, kw_only=True):
     contract: c.Contract = c.Contract.FUTURE
     haircut_ppm: int = 0
     slope_ppb: int = 0  # rate in ppb = ceil(size * slope_ppb / slope_unit); size in lots
+    initial_slope_ppb: int = 0
     slope_unit: int = 1  # (linear) or in notional (inverse)
     sqrt_square: int = 0  # rate in ppb = isqrt(lots * sqrt_square)
     scaling_from: int = 0  # open interest in money; 0 and 0: no scaling
@@ -74,6 +76,8 @@ class StepNumbers(Frozen, frozen=True, kw_only=True):
     limit: c.Limit
     limit_ppm: int
     pause_ns: int
+    ramp_ppm: int
+    ramp_ns: int
 
 
 class PolicyNumbers(Frozen, frozen=True, kw_only=True):
@@ -209,15 +213,20 @@ def _further_numbers(where: str, profile: VenueProfile, market: Market) -> dict[
     if market.payoff == "inverse":
         coin = Fraction(1, 10**money_decimals)  # of one unit of notional
     slope = Fraction(Decimal(market.slope_per_coin)) * coin * c.PPB
+    initial = slope
+    if market.initial_slope_per_coin is not None:
+        initial = Fraction(Decimal(market.initial_slope_per_coin)) * coin * c.PPB
+    unit = math.lcm(slope.denominator, initial.denominator)
     root = Fraction(Decimal(market.sqrt_per_coin)) * c.PPB
     square = root * root * Fraction(Decimal(market.lot))
     if square.denominator != 1 or square >= 2**62 // market.open_interest_lots_max:
         raise ProfileError(f"{where}.sqrt_per_coin: too fine or too large for this lot")
-    if max(slope.numerator, slope.denominator) >= 2**62:
-        raise ProfileError(f"{where}.slope_per_coin: too fine for this lot")
+    if max(slope * unit, initial * unit, unit) >= 2**62 or initial < slope:
+        raise ProfileError(f"{where}.slope_per_coin: too fine, or above the initial one")
     numbers = {
-        "slope_ppb": slope.numerator,
-        "slope_unit": slope.denominator,
+        "slope_ppb": int(slope * unit),
+        "initial_slope_ppb": int(initial * unit),
+        "slope_unit": unit,
         "sqrt_square": int(square),
         "funding_cap_ppb": profile.funding.rate_cap_ppb,
     }
@@ -264,6 +273,8 @@ def policy_numbers(profile: VenueProfile) -> PolicyNumbers:
                 limit=c.Limit[step.limit.upper()],
                 limit_ppm=step.limit_ppm,
                 pause_ns=step.pause_ns,
+                ramp_ppm=step.ramp_ppm,
+                ramp_ns=step.ramp_ns,
             )
         )
     return PolicyNumbers(

@@ -282,6 +282,9 @@ def leave(s, account_row, domain_row, missing):
     market_id = cases(s)[case_row(s, account_row, domain_row)]["last_market"]
     if domain_row != 0:
         market_id = positions(s)[domain_row]["market_id"]
+    if rule == Residual.POOL:
+        move_to(s, EventKind.POOL_PAID, account_row, domain_row, -missing, BACKSTOP)
+        return
     if rule == Residual.DEBT or rule == Residual.NEGATIVE_LEFT:
         owe(s, account_row, domain_row, missing)
         return

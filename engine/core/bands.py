@@ -73,7 +73,7 @@ def rate_bound(s, position_row, quote, times_ppm, restrict):
         return 0
     row = tier_of(s, market, position["lots"], quote, position["entry_quote"])
     tier_ppm = tiers(s)[row]["maintenance_ppm"]
-    extra = extra_ppb(s, market["market_id"], position["lots"], quote, tier_ppm)
+    extra = extra_ppb(s, market["market_id"], position["lots"], quote, tier_ppm, 0)
     if words[H.TIER_BY] == TierBy.ENTRY_VALUE:
         rate = 0
     elif words[H.SHARE_OF_INITIAL_PPM] != 0:
@@ -88,7 +88,7 @@ def rate_bound(s, position_row, quote, times_ppm, restrict):
         if words[H.INITIAL_BY_TIERS] != 0:
             row = tier_of(s, market, position["lots"], quote, quote)
             initial_ppm = tiers(s)[row]["initial_ppm"]
-            extra = extra_ppb(s, market["market_id"], position["lots"], quote, initial_ppm)
+            extra = extra_ppb(s, market["market_id"], position["lots"], quote, initial_ppm, 1)
             initial = max(initial, initial_ppm * 1_000 + extra)
         rate = max(rate, initial)
     return rate
@@ -130,7 +130,7 @@ def notional_when_lost(s, position_row, slack, times_ppm, restrict, jumps):
     same = tier_of(s, market, lots, held, entry) == tier_of(s, market, lots, most, entry)
     if restrict != 0:
         same = same and tier_of(s, market, lots, held, held) == tier_of(s, market, lots, most, most)
-    curved = market["slope_ppb"] != 0 and market["payoff"] != Payoff.LINEAR
+    curved = market["initial_slope_ppb"] != 0 and market["payoff"] != Payoff.LINEAR
     if not curved and (same or not jumps):
         return held + mul_div(left, PPB, PPB + rate)
     total = left + held + requirement_floor(s, position_row, times_ppm, restrict)
@@ -162,7 +162,7 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
     linear = market["payoff"] == Payoff.LINEAR
     grows = linear == (position["lots"] < 0)
     jumps = has_jumps(s, restrict) and market["contract"] == Contract.FUTURE
-    curved = market["slope_ppb"] != 0 and not linear
+    curved = market["initial_slope_ppb"] != 0 and not linear
     steep = rate_bound(s, position_row, 4 * held if curved else held, times_ppm, restrict) > PPB
     if grows:
         lost = notional_when_lost(s, position_row, slack, times_ppm, restrict, jumps)

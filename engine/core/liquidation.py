@@ -40,9 +40,12 @@ from engine.core.position import find_position
 from engine.core.records import ESCALATED, FORCED, HAD_ONCE, RESUMED
 from engine.core.sizing import (
     bankruptcy,
+    begin_ramp,
     charge_fee,
+    count_freed,
     fee_rate,
     limit_price,
+    shortage_of,
     step_lots,
     use_window,
 )
@@ -162,7 +165,9 @@ def sell_collateral(s, account_row, whole):
 def skips_orders(s, account_row, domain_row):
     """Implements R107; 1 if so."""
     words = header(s)
-    if is_below_backstop(s, account_row, domain_row):
+    if is_below_backstop(s, account_row, domain_row) != 0:
+        return 1
+    if words[H.DRAWDOWN_CLOSES_ALL] != 0 and words[H.DRAWDOWN_ACTIVE] != 0:
         return 1
     if words[H.LOWEST_TIER_CLOSES_ALL] == 0:
         return 0
@@ -197,6 +202,9 @@ def place_order(s, account_row, domain_row, position_row, step_index, lots):
     zero = bankruptcy(s, account_row, domain_row, position_row)
     long = 1 if position["lots"] > 0 else 0
     before = abs(position["lots"])
+    lacking = 0
+    if header(s)[H.HAS_RAMP] != 0:
+        lacking = shortage_of(s, account_row, domain_row)
     if step["channel"] == Channel.TRANSFER:
         hand_over(s, position_row, lots, bound, BACKSTOP, Cause.TRANSFER.value)
         traded = notional(market, lots, bound)
@@ -205,6 +213,7 @@ def place_order(s, account_row, domain_row, position_row, step_index, lots):
         _, _, traded = trade_order(s, position_row, lots, bound, whole_only)
     filled = before - abs(position["lots"])
     charge_fee(s, account_row, domain_row, position_row, rate_ppm, zero, long, filled, traded)
+    count_freed(s, account_row, domain_row, lacking)
     return filled
 
 
@@ -235,7 +244,9 @@ def place_steps(s, account_row, domain_row, position_row):
 def before_orders(s, account_row, domain_row):
     """Implements R76: what comes before any order; 1 if the domain is restored by it."""
     words = header(s)
+    lacking = begin_ramp(s, account_row, domain_row)
     cancel_orders(s, account_row, domain_row)
+    count_freed(s, account_row, domain_row, lacking)
     if restored_open(s, account_row, domain_row):
         return 1
     if words[H.NET_HEDGED] != 0 and domain_row == 0:
@@ -301,6 +312,13 @@ def is_still_due(s, account_row, domain_row, resumed):
     return is_breached(s, account_row, domain_row) != 0
 
 
+@kernel
+def end_ramp(s, account_row, domain_row):
+    case = cases(s)[case_row(s, account_row, domain_row)]
+    case["ramp_since_ns"] = 0
+    case["freed_quote"] = 0
+
+
 @part(NOTHING)
 def liquidate(s, account_row, domain_row, deferred):
     """Implements R75: one queued domain, checked again first."""
@@ -314,6 +332,7 @@ def liquidate(s, account_row, domain_row, deferred):
     resumed = case["bits"] & RESUMED != 0
     if not is_still_due(s, account_row, domain_row, resumed) and not forced:
         case["bits"] &= ~(RESUMED | ESCALATED)
+        end_ramp(s, account_row, domain_row)
         return
     equity, maintenance, _, _ = domain_health(s, account_row, domain_row)
     need = trigger_requirement(s, maintenance)
@@ -335,5 +354,6 @@ def liquidate(s, account_row, domain_row, deferred):
         settle_balance(s, account_row, domain_row, 1 if forced else 0)
     if end != LiquidationEnd.PAUSED:
         case["bits"] &= ~ESCALATED
+        end_ramp(s, account_row, domain_row)
     equity = domain_health(s, account_row, domain_row)[0]
     emit_domain(s, EventKind.LIQUIDATION_ENDED, account_row, domain_row, 0, equity, 0, end)

@@ -60,15 +60,16 @@ def tier_of(s, market, lots, size, entry_quote):
 
 
 @part(INT)
-def extra_ppb(s, market_id, lots, size, rate_ppm):
-    """Implements R96."""
+def extra_ppb(s, market_id, lots, size, rate_ppm, initial):
+    """Implements R96, for the maintenance or the initial rate."""
     market = markets(s)[market_id]
     extra = 0
-    if market["slope_ppb"] != 0:
+    slope_ppb = market["initial_slope_ppb"] if initial != 0 else market["slope_ppb"]
+    if slope_ppb != 0:
         measure = abs(lots) if market["payoff"] == Payoff.LINEAR else size
-        extra = mul_div_bounded(measure, market["slope_ppb"], market["slope_unit"], PPB)
+        extra = mul_div_bounded(measure, slope_ppb, market["slope_unit"], PPB)
         if extra < PPB:
-            extra = mul_div_up(measure, market["slope_ppb"], market["slope_unit"])
+            extra = mul_div_up(measure, slope_ppb, market["slope_unit"])
     if market["sqrt_square"] != 0:
         extra += max(0, square_root(abs(lots) * market["sqrt_square"]) - 200 * rate_ppm)
     return min(PPB, extra)
@@ -98,7 +99,7 @@ def curved_margin(s, market_id, lots, size, entry_quote, leverage):
         tier = tiers(s)[tier_of(s, market, lots, size, entry_quote)]
         rate_ppm = tier["maintenance_ppm"]
         margin = mul_div_up(base, rate_ppm, PPM) - tier["deduction_quote"]
-        margin += mul_div_up(base, extra_ppb(s, market["market_id"], lots, size, rate_ppm), PPB)
+        margin += mul_div_up(base, extra_ppb(s, market["market_id"], lots, size, rate_ppm, 0), PPB)
     if words[H.CLOSE_FEE] != 0:
         margin += mul_div_up(size, market["taker_fee_ppm"], PPM)
     return margin
@@ -122,7 +123,7 @@ def curved_initial(s, market_id, lots, size, leverage):
     margin = divide_up(size, leverage)
     rate_ppm = tiers(s)[tier_of(s, market, lots, size, size)]["initial_ppm"]
     if words[H.INITIAL_BY_TIERS] != 0:
-        extra = extra_ppb(s, market["market_id"], lots, size, rate_ppm)
+        extra = extra_ppb(s, market["market_id"], lots, size, rate_ppm, 1)
         margin = max(margin, mul_div_up(size, rate_ppm, PPM) + mul_div_up(size, extra, PPB))
     if market["scaling_to"] != 0:
         interest = 0

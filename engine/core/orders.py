@@ -236,8 +236,13 @@ def trade_off_book(s, taker_row, maker_row, lots, price, cause):
     first side is in liquidation or being seeded, so no margin follows it."""
     taker_account = positions(s)[taker_row]["account_row"]
     maker_account = positions(s)[maker_row]["account_row"]
-    first = fill_side(s, taker_row, 0, maker_account, lots, price, cause, 0, 0)
-    second = fill_side(s, maker_row, 0, taker_account, -lots, price, cause, 0, Flag.MAKER.value)
+    taker_ppm, maker_ppm = 0, 0
+    if cause == Cause.ADL and header(s)[H.ADL_FEE] != 0:
+        market = markets(s)[positions(s)[taker_row]["market_id"]]
+        taker_ppm, maker_ppm = market["taker_fee_ppm"], market["maker_fee_ppm"]
+    flag = Flag.MAKER.value
+    first = fill_side(s, taker_row, 0, maker_account, lots, price, cause, taker_ppm, 0)
+    second = fill_side(s, maker_row, 0, taker_account, -lots, price, cause, maker_ppm, flag)
     after_fill(s, taker_row, price, first, True)
     after_fill(s, maker_row, price, second, False)
 

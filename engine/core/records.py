@@ -106,6 +106,7 @@ MARKET = np.dtype(
         ("haircut_ppm", "<i8"),
         ("plain", "<i8"),  # 1: its maintenance follows from notional and tiers alone
         ("slope_ppb", "<i8"),
+        ("initial_slope_ppb", "<i8"),
         ("slope_unit", "<i8"),
         ("sqrt_square", "<i8"),
         ("scaling_from", "<i8"),
@@ -157,6 +158,8 @@ CASE = np.dtype(
         ("last_market", "<i8"),  # of the position last worked on
         ("call_ns", "<i8"),  # deadline of an open margin call
         ("debt_ns", "<i8"),  # when it came to owe money
+        ("ramp_since_ns", "<i8"),  # when a step with a ramp first looked at it; 0: not yet
+        ("freed_quote", "<i8"),  # shortage covered since then
     ]
 )
 WAITS, RESUMED, ESCALATED, FORCED, HAD_ONCE, DEFERRED = 1, 2, 4, 8, 16, 32  # CASE.bits
@@ -170,7 +173,7 @@ STEP = np.dtype(
         for name in (
             *("size", "fraction_ppm", "tiers_down", "chunk_lots", "floor_quote", "cap_quote"),
             *("above_quote", "from_tier", "once_in_ns", "window_lots", "window_ns", "channel"),
-            *("limit", "limit_ppm", "pause_ns"),
+            *("limit", "limit_ppm", "pause_ns", "ramp_ppm", "ramp_ns"),
         )
     ]
 )

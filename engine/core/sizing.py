@@ -94,12 +94,57 @@ def wanted_lots(s, account_row, domain_row, position_row, step_index):
         return tier_lots(s, position_row, step["tiers_down"])
     if rule == Size.COVER_SHORTAGE:
         size = position_notional(s, position_row)
-        equity = domain_health(s, account_row, domain_row)[0]
-        shortage = exit_requirement(s, account_row, domain_row) - equity
+        lacking = ramped(s, account_row, domain_row, step_index)
         fee_ppm = markets(s)[position["market_id"]]["liquidation_fee_ppm"]
         gain = covered_ppm(s, position_row, step_index) - fee_ppm
-        return shortage_lots(held, size, gain, shortage)
+        return shortage_lots(held, size, gain, lacking)
     return held
+
+
+@part(INT)
+def shortage_of(s, account_row, domain_row):
+    """Implements R72: what equity lacks to the exit level, negative if it is beyond."""
+    equity = domain_health(s, account_row, domain_row)[0]
+    return exit_requirement(s, account_row, domain_row) - equity
+
+
+@kernel
+def begin_ramp(s, account_row, domain_row):
+    """Part of R128; returns the shortage before anything was done."""
+    words = header(s)
+    if words[H.HAS_RAMP] == 0:
+        return 0
+    case = cases(s)[case_row(s, account_row, domain_row)]
+    if case["ramp_since_ns"] == 0:
+        case["ramp_since_ns"] = max(1, words[H.NOW_NS])
+    return shortage_of(s, account_row, domain_row)
+
+
+@kernel
+def count_freed(s, account_row, domain_row, before):
+    """Part of R128: shortage covered by cancelling and closing counts towards the ramp."""
+    case = cases(s)[case_row(s, account_row, domain_row)]
+    if case["ramp_since_ns"] != 0:
+        case["freed_quote"] += max(0, before - shortage_of(s, account_row, domain_row))
+
+
+@kernel
+def ramped(s, account_row, domain_row, step_index):
+    """Implements R128."""
+    step = steps(s)[step_index]
+    left = shortage_of(s, account_row, domain_row)
+    if step["ramp_ns"] == 0 and step["ramp_ppm"] == 0:
+        return left
+    case = cases(s)[case_row(s, account_row, domain_row)]
+    waited_ns = 0
+    if case["ramp_since_ns"] != 0:
+        waited_ns = header(s)[H.NOW_NS] - case["ramp_since_ns"]
+    grown = mul_div_bounded(waited_ns, PPM, max(1, step["ramp_ns"]), PPM)
+    share_ppm = min(PPM, step["ramp_ppm"] + grown)
+    freed = case["freed_quote"]
+    whole = left + freed
+    allowed = mul_div(whole, share_ppm, PPM) if whole > 0 else 0
+    return max(0, min(left, allowed - freed))
 
 
 @part(INT)

@@ -117,6 +117,7 @@ MARKET_CONSTANTS = (
     "contract",
     "haircut_ppm",
     "slope_ppb",
+    "initial_slope_ppb",
     "slope_unit",
     "sqrt_square",
     "scaling_from",
@@ -300,6 +301,8 @@ def write_liquidation(words: np.ndarray, rules: Liquidation) -> None:
     words[H.COLLATERAL_FIRST] = rules.sell_collateral == "first"
     words[H.SELECT] = Select[rules.select.upper()]
     words[H.LOWEST_TIER_CLOSES_ALL] = rules.lowest_tier_closes_all
+    words[H.DRAWDOWN_CLOSES_ALL] = rules.drawdown_closes_all
+    words[H.HAS_RAMP] = any(step.ramp_ns or step.ramp_ppm for step in rules.steps)
     words[H.FEE_CAP] = FeeCap[rules.fee_cap.upper()]
     words[H.FEE_TO_VENUE] = rules.fee_to == "venue"
     words[H.SURPLUS_RULE] = SurplusRule[rules.surplus.upper()]
@@ -312,6 +315,7 @@ def write_losses(words: np.ndarray, losses: Losses) -> None:
     words[H.ADL_SCORE] = AdlScore[losses.adl_score.upper()]
     words[H.ADL_CANDIDATES] = AdlCandidates[losses.adl_candidates.upper()]
     words[H.ADL_PRICE] = AdlPrice[losses.adl_price.upper()]
+    words[H.ADL_FEE] = losses.adl_fee == "maker_taker"
     words[H.ADL_CANCEL] = Scope[losses.adl_cancel.upper()]
     words[H.FUND_INVENTORY_PPM] = losses.fund_inventory_ppm
     words[H.FUND_PAYS] = losses.fund_pays
@@ -347,7 +351,7 @@ def is_plain(profile: VenueProfile, numbers: MarketNumbers) -> bool:
     rules = profile.margin
     simple = rules.maintenance == "tiers" and rules.close_fee == "none"
     simple = simple and rules.tier_by == "notional" and not rules.worst_case_orders
-    curved = numbers.slope_ppb or numbers.sqrt_square or numbers.contract != Contract.FUTURE
+    curved = numbers.initial_slope_ppb or numbers.sqrt_square or numbers.contract != Contract.FUTURE
     return simple and not curved
 
 

@@ -317,11 +317,14 @@ def settle_balance(world: World, domain: Domain, keep_surplus: bool) -> None:
 
 def leave(world: World, domain: Domain, missing: int) -> None:
     """R103. What no fund paid: bad debt of the fund; a debt of the customer; a negative balance
-    that gates everybody's withdrawals; or a loss shared at once by the open positions of the
-    market. Bad debt is remembered by market for R104."""
+    that gates everybody's withdrawals; a payment of the pool that takes positions; or a loss
+    shared at once by the open positions of the market. Bad debt is remembered by market for
+    R104."""
     rule = world.profile.losses.residual
     market_id = domain[1] or case_of(world, domain).last_market
-    if rule in ("debt", "negative_left"):
+    if rule == "pool":
+        move(world, domain, EventKind.POOL_PAID, -missing, BACKSTOP)
+    elif rule in ("debt", "negative_left"):
         owe(world, domain, missing)
     elif rule == "socialise_positions" and share_loss(world, domain, market_id, missing):
         pass

@@ -258,10 +258,15 @@ class World:
         cause: Cause,
         liquidating: bool = True,
     ) -> None:
-        """R29. An off-book fill at a price: takeover, deleveraging, seeding. No fee, no order."""
-        first = self.fill_side(taker, None, maker, taker_position, lots, price, cause, 0, 0)
+        """R29. An off-book fill at a price: takeover, deleveraging, seeding. No order, and no fee
+        but in deleveraging where the profile says so: the winner pays the maker's, the other the
+        taker's."""
+        numbers = self.markets[taker_position.market_id].numbers
+        charged = cause == Cause.ADL and self.profile.losses.adl_fee == "maker_taker"
+        fees = (numbers.taker_fee_ppm, numbers.maker_fee_ppm) if charged else (0, 0)
+        first = self.fill_side(taker, None, maker, taker_position, lots, price, cause, fees[0], 0)
         second = self.fill_side(
-            maker, None, taker, maker_position, -lots, price, cause, 0, Flag.MAKER
+            maker, None, taker, maker_position, -lots, price, cause, fees[1], Flag.MAKER
         )
         self.after_fill(first, liquidating=liquidating)
         self.after_fill(second)

@@ -49,11 +49,11 @@ def tier_of(market: MarketNumbers, rules: Margin, lots: int, size: int, entry_qu
     return tier(market, abs(entry_quote) if rules.tier_by == "entry_value" else size)
 
 
-def extra_ppb(market: MarketNumbers, lots: int, size: int, rate_ppm: int) -> int:
+def extra_ppb(market: MarketNumbers, lots: int, size: int, rate_ppm: int, slope_ppb: int) -> int:
     """R96. What size adds to a tier's rate: a slope per coin, rounded up, and what a rate of 0.8
     of the tier's plus a root of the size is above it; together at most one."""
     measure = abs(lots) if market.payoff == Payoff.LINEAR else size
-    slope = ceil_div(measure * market.slope_ppb, market.slope_unit)
+    slope = ceil_div(measure * slope_ppb, market.slope_unit)
     root = isqrt(abs(lots) * market.sqrt_square) if market.sqrt_square else 0
     return min(PPB, slope + max(0, root - 200 * rate_ppm if market.sqrt_square else 0))
 
@@ -73,7 +73,8 @@ def maintenance_margin(
         index = tier_of(market, rules, lots, size, entry_quote)
         rate = market.tier_maintenance_ppm[index]
         margin = ceil_div(base * rate, PPM) - market.tier_deduction[index]
-        margin += ceil_div(base * extra_ppb(market, lots, size, rate), PPB)
+        extra = extra_ppb(market, lots, size, rate, market.slope_ppb)
+        margin += ceil_div(base * extra, PPB)
     if rules.close_fee == "taker":
         margin += ceil_div(size * market.taker_fee_ppm, PPM)
     return margin
@@ -90,7 +91,7 @@ def initial_margin(
     margin = ceil_div(size, leverage)
     rate = market.tier_initial_ppm[tier_of(market, rules, lots, size, size)]
     if rules.initial == "tiers":
-        extra = extra_ppb(market, lots, size, rate)
+        extra = extra_ppb(market, lots, size, rate, market.initial_slope_ppb)
         margin = max(margin, ceil_div(size * rate, PPM) + ceil_div(size * extra, PPB))
     if market.scaling_to:
         span = market.scaling_to - market.scaling_from

@@ -96,6 +96,8 @@ class Case:
     due_ns: int | None = None  # waiting: when it is looked at again
     resumed: bool = False  # it waited, so only the exit level ends it
     escalated: bool = False  # it was woken before its time, below the backstop level
+    ramp_since_ns: int = 0  # when a step with a ramp first looked at it; 0: not yet
+    freed_quote: int = 0  # shortage covered since then
     forced: bool = False  # to be closed whatever its health
     last_market: int = 0  # of the position last worked on
     once_ns: int | None = None  # its last step of a kind that must not come too often

@@ -3,6 +3,7 @@
 from engine.constants import PPB, PPM, Limit, Payoff, Size
 from engine.reference import fund, margin
 from engine.reference.ledger import World
+from engine.reference.levels import case_of
 from engine.reference.records import Case, Domain, Position
 from engine.venue import StepNumbers
 
@@ -69,13 +70,46 @@ def wanted_lots(world: World, domain: Domain, position: Position, step: StepNumb
     if step.size == Size.CHUNK:
         return step.chunk_lots
     if step.size == Size.COVER_SHORTAGE:
-        shortage = world.exit_requirement(domain) - world.equity(domain)
+        lacking = ramped(world, domain, step)
         fee_ppm = world.markets[position.market_id].numbers.liquidation_fee_ppm
         gain = covered_ppm(world, position, step) - fee_ppm
-        return margin.shortage_lots(held, size, gain, shortage)
+        return margin.shortage_lots(held, size, gain, lacking)
     if step.size == Size.LOWER_TIER:
         return tier_lots(world, position, step, held, size)
     return held
+
+
+def shortage(world: World, domain: Domain) -> int:
+    """Part of R72: what equity lacks to the exit level, negative if it is beyond."""
+    return world.exit_requirement(domain) - world.equity(domain)
+
+
+def begin_ramp(world: World, domain: Domain) -> int:
+    """Part of R128: the clock of a domain's ramp starts with its first liquidation; returns the
+    shortage before anything was done."""
+    if any(step.ramp_ns or step.ramp_ppm for step in world.policy.steps):
+        case = case_of(world, domain)
+        case.ramp_since_ns = case.ramp_since_ns or max(1, world.now_ns)
+    return shortage(world, domain)
+
+
+def count_freed(world: World, domain: Domain, before: int) -> None:
+    """Part of R128: shortage covered by cancelling and closing counts towards the ramp."""
+    case = case_of(world, domain)
+    if case.ramp_since_ns:
+        case.freed_quote += max(0, before - shortage(world, domain))
+
+
+def ramped(world: World, domain: Domain, step: StepNumbers) -> int:
+    """R128. With a ramp only a share of the whole shortage, covered and left, may be covered so
+    far: the first share grows with the time since the liquidation began, to all of it."""
+    left = shortage(world, domain)
+    if step.ramp_ns == 0 and step.ramp_ppm == 0:
+        return left
+    case = world.cases.get(domain, Case())
+    waited = world.now_ns - case.ramp_since_ns if case.ramp_since_ns else 0
+    share = min(PPM, step.ramp_ppm + waited * PPM // max(1, step.ramp_ns))
+    return max(0, min(left, (left + case.freed_quote) * share // PPM - case.freed_quote))
 
 
 def covered_ppm(world: World, position: Position, step: StepNumbers) -> int:
@@ -178,8 +212,8 @@ def fee_terms(
     numbers = world.markets[position.market_id].numbers
     rate = numbers.liquidation_fee_ppm
     if world.profile.liquidation.fee_cap == "faded":
-        shortage = max(0, world.exit_requirement(domain) - world.equity(domain))
-        share = margin.ceil_div(shortage * PPM, max(1, world.position_notional(position)))
+        lacking = max(0, shortage(world, domain))
+        share = margin.ceil_div(lacking * PPM, max(1, world.position_notional(position)))
         left = covered_ppm(world, position, step) - share
         rate = min(rate, max(0, left * 19 // 20))
     return rate, bankruptcy(world, domain, position), position.lots > 0

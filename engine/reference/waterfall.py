@@ -35,6 +35,7 @@ def liquidate(world: World, domain: Domain, deferred: bool = False) -> None:
     )
     if not breached and not case.forced:
         case.resumed = case.escalated = False
+        case.ramp_since_ns = case.freed_quote = 0
         return
     world.liquidations_count += 1
     emit_domain(
@@ -52,6 +53,7 @@ def liquidate(world: World, domain: Domain, deferred: bool = False) -> None:
         absorbers.settle_balance(world, domain, keep_surplus=forced)
     if end != LiquidationEnd.PAUSED:
         case.escalated = False
+        case.ramp_since_ns = case.freed_quote = 0
     emit_domain(world, domain, EventKind.LIQUIDATION_ENDED, amount=world.equity(domain), reason=end)
 
 
@@ -66,7 +68,9 @@ def work_off(world: World, domain: Domain, deferred: bool) -> LiquidationEnd:
     """R76. Cancel orders and net hedged legs as the profile says; then position by position place
     the profile's orders and let the waterfall absorb the rest, until the domain has reached its
     exit level, waits, or is flat. Collateral is sold when a balance is left negative."""
+    shortage = sizing.begin_ramp(world, domain)
     cancel_orders(world, domain)
+    sizing.count_freed(world, domain, shortage)
     if world.is_open(domain) and is_restored(world, domain):
         return LiquidationEnd.RESTORED
     rules = world.profile.liquidation
@@ -125,11 +129,12 @@ def wait(world: World, domain: Domain, pause_ns: int) -> None:
 
 
 def skips_orders(world: World, domain: Domain) -> bool:
-    """R107. Below the backstop level, or below what the lowest tier would ask where the profile
-    says so, no order is tried."""
-    if is_below_backstop(world, domain):
+    """R107. Below the backstop level, and where the profile says so below what the lowest tier
+    would ask or while the fund's drawdown rule is active, no order is tried."""
+    rules = world.profile.liquidation
+    if is_below_backstop(world, domain) or (rules.drawdown_closes_all and world.fund.drawdown):
         return True
-    if not world.profile.liquidation.lowest_tier_closes_all:
+    if not rules.lowest_tier_closes_all:
         return False
     need = 0
     for position in world.domain_positions(domain):
@@ -199,7 +204,7 @@ def place_order(
         sizing.use_window(world, position, step, lots)
     limit = sizing.limit_price(world, domain, position, step, lots)
     terms = sizing.fee_terms(world, domain, position, step)
-    before = position.lots
+    before, shortage = position.lots, sizing.shortage(world, domain)
     if step.channel == Channel.TRANSFER:
         events = len(world.events)
         absorbers.hand_over(world, position, lots, limit, SystemAccount.BACKSTOP, Cause.TRANSFER)
@@ -213,6 +218,7 @@ def place_order(
         traded = traded_quote(world, order, events)
     filled = abs(before) - abs(position.lots)
     sizing.charge_fee(world, domain, position, terms, filled, traded)
+    sizing.count_freed(world, domain, shortage)
     return filled
 
 
