@@ -27,6 +27,7 @@ DEPTH_LEVELS_MAX = 64  # levels a side of the market maker's depth curve
 ORDERS_PER_ACCOUNT_MAX = 4_096  # bounds the cancellations of one liquidation
 BASIS_SAMPLES_MAX = 128  # ring of mid minus index samples of one market
 LIQUIDATION_ORDER_ID_BASE = -(2**62)  # the n-th liquidation order of a run is BASE + n
+DISPOSAL_ORDER_ID_BASE = -(2**61)  # the n-th order of the fund for its inventory is BASE + n
 MAKER_ID_MARKET_SHIFT = 40  # a market maker's order is -(market_id << 40 | price)
 
 

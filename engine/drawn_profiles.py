@@ -122,6 +122,7 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "adl_fee": rng.choice(["none", "none", "maker_taker"]),
         "adl_cancel": rng.choice(["none", "market", "account"]),
         "fund_inventory_ppm": rng.choice([0, 10**6, 10**8]),
+        "fund_disposal": rng.choice(["keep", "rest"]),
         "fund_pays": rng.random() < 0.9,
         "fund_low": rng.choice(["0", "10", "1000"]),
         "drawdown_ppm": rng.choice([0, 0, 0, 100_000, 500_000]),

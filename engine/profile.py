@@ -175,6 +175,7 @@ class Losses(Frozen, frozen=True, kw_only=True):
     adl_cancel: Literal["none", "market", "account"] = "market"
     adl_fee: Literal["none", "maker_taker"] = "none"  # maker's of the winner, taker's of the other
     fund_inventory_ppm: Multiple = c.PPM
+    fund_disposal: Literal["keep", "rest"] = "keep"  # of inventory: an order where it was taken
     fund_pays: bool = True  # false: the fund never pays into an account
     fund_low: DecimalText = "0"  # the fund below this is low: `mark_unless_fund_low`
     drawdown_ppm: Ppm = 0  # 0: no drawdown rule; else ADL starts when the fund fell this much

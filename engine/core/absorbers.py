@@ -4,6 +4,7 @@ Implements R80, R81, R86, R103, R116-R118. Deleveraging is in `deleveraging`.
 """
 
 from engine.constants import (
+    DISPOSAL_ORDER_ID_BASE,
     PPM,
     Absorber,
     Cause,
@@ -13,6 +14,8 @@ from engine.constants import (
     PositionSide,
     RefusedTakeover,
     Residual,
+    SelfTrade,
+    Side,
     SurplusRule,
     SystemAccount,
 )
@@ -38,8 +41,8 @@ from engine.core.ledger import (
 )
 from engine.core.levels import is_below_backstop, put_off, wait
 from engine.core.liquidation_orders import hand_over, trade_order
-from engine.core.margin import notional, price_beside, value
-from engine.core.orders import trade_off_book
+from engine.core.margin import notional, order_price, price_beside, value
+from engine.core.orders import match, rest, trade_off_book
 from engine.core.position import find_position
 from engine.core.sizing import bankruptcy, touch_price
 from engine.core.state import H, accounts, cases, header, markets, positions, volunteers
@@ -48,6 +51,24 @@ NET = PositionSide.NET.value
 FUND_ROW = SystemAccount.INSURANCE_FUND.value
 BACKSTOP = SystemAccount.BACKSTOP.value
 ROUNDING = SystemAccount.ROUNDING.value
+
+
+@part(NOTHING)
+def offer(s, market_id, lots, price):
+    """Implements R129."""
+    words = header(s)
+    if words[H.ORDERS_COUNT] - words[H.CURVE_ORDERS_COUNT] >= words[H.USER_ORDERS_MAX]:
+        return
+    words[H.DISPOSALS_COUNT] += 1
+    order_id = DISPOSAL_ORDER_ID_BASE + words[H.DISPOSALS_COUNT]
+    limit = order_price(markets(s)[market_id], lots, price)
+    side = Side.SELL.value if lots > 0 else Side.BUY.value
+    trade, oldest = Cause.TRADE.value, SelfTrade.CANCEL_OLDEST.value
+    left, _, _ = match(
+        s, FUND_ROW, order_id, market_id, side, NET, abs(lots), limit, 0, oldest, trade, 0
+    )
+    if left > 0:
+        rest(s, FUND_ROW, order_id, market_id, side, NET, limit, left, 0, oldest)
 
 
 @part(NOTHING)
@@ -78,6 +99,8 @@ def take_over(s, position_row, price):
         refused = RefusedTakeover.CANNOT_PAY.value
     if refused == 0:
         hand_over(s, position_row, abs(lots), price, FUND_ROW, Cause.TAKEOVER.value)
+        if words[H.FUND_RESTS] != 0:
+            offer(s, market_id, lots, price)
         return
     account_id = accounts(s)[position["account_row"]]["account_id"]
     side = position["position_side"]

@@ -50,6 +50,7 @@ class H(IntEnum):
     WITHDRAWALS_QUOTE = auto()
     ENTERED_COUNT = auto()  # orders that ever entered; an order's age
     LIQUIDATIONS_COUNT = auto()
+    DISPOSALS_COUNT = auto()  # orders of the fund for its inventory
     ACCOUNTS_COUNT = auto()  # rows in use, system accounts included
     POSITIONS_COUNT = auto()  # rows in use
     USER_POSITIONS_COUNT = auto()
@@ -106,6 +107,7 @@ class H(IntEnum):
     ADL_FEE = auto()
     FUND_INVENTORY_PPM = auto()
     FUND_PAYS = auto()
+    FUND_RESTS = auto()
     FUND_LOW_QUOTE = auto()
     FUND_CAP_QUOTE = auto()
     FUND_CAP_WINDOW_NS = auto()

@@ -318,6 +318,7 @@ def write_losses(words: np.ndarray, losses: Losses) -> None:
     words[H.ADL_FEE] = losses.adl_fee == "maker_taker"
     words[H.ADL_CANCEL] = Scope[losses.adl_cancel.upper()]
     words[H.FUND_INVENTORY_PPM] = losses.fund_inventory_ppm
+    words[H.FUND_RESTS] = losses.fund_disposal == "rest"
     words[H.FUND_PAYS] = losses.fund_pays
     words[H.FUND_CAP_WINDOW_NS] = losses.fund_cap_window_ns
     words[H.DRAWDOWN_PPM] = losses.drawdown_ppm

@@ -5,6 +5,7 @@ tries before them is in `waterfall`.
 """
 
 from engine.constants import (
+    DISPOSAL_ORDER_ID_BASE,
     PPM,
     AdlCandidates,
     AdlScore,
@@ -13,11 +14,16 @@ from engine.constants import (
     EventKind,
     Flag,
     LiquidationEnd,
+    OrderType,
     PositionSide,
     RefusedTakeover,
+    SelfTrade,
+    Side,
     SystemAccount,
+    TimeInForce,
 )
 from engine.reference import margin, orders, policies, sizing
+from engine.reference.book import Order
 from engine.reference.fund import move, pay_from_fund, to_fund
 from engine.reference.ledger import World
 from engine.reference.levels import case_of, emit_domain, is_below_backstop
@@ -111,7 +117,10 @@ def take_over(world: World, position: Position, price: int) -> None:
     elif world.equity((fund.row, 0, 0)) + gap < 0:
         refused = RefusedTakeover.CANNOT_PAY
     if refused is None:
-        hand_over(world, position, abs(position.lots), price, FUND, Cause.TAKEOVER)
+        lots = position.lots
+        hand_over(world, position, abs(lots), price, FUND, Cause.TAKEOVER)
+        if world.profile.losses.fund_disposal == "rest":
+            offer(world, market.market_id, lots, price)
         return
     world.emit(
         EventKind.TAKEOVER_REFUSED,
@@ -122,6 +131,34 @@ def take_over(world: World, position: Position, price: int) -> None:
         lots=position.lots,
         reason=refused,
     )
+
+
+def offer(world: World, market_id: int, lots: int, price: int) -> None:
+    """R129. The fund offers what it took over at the price it took it at, to the tick on its own
+    side: traded at once as far as the book goes, the rest waits there; nothing if there is no
+    room for another order."""
+    if len(world.orders) - world.curve_orders_count >= world.capacities.orders_max:
+        return
+    world.disposals_count += 1
+    order = Order(
+        order_id=DISPOSAL_ORDER_ID_BASE + world.disposals_count,
+        account_row=int(FUND),
+        market_id=market_id,
+        side=int(Side.SELL if lots > 0 else Side.BUY),
+        position_side=int(PositionSide.NET),
+        order_type=int(OrderType.LIMIT),
+        time_in_force=int(TimeInForce.GTC),
+        price=margin.order_price(world.markets[market_id].numbers, lots, price),
+        lots=abs(lots),
+        flags=0,
+        self_trade=int(SelfTrade.CANCEL_OLDEST),
+        trigger_price=0,
+        trigger_kind=0,
+        seq=0,
+    )
+    orders.match(world, order, order.price, Cause.TRADE, 0)
+    if order.lots:
+        orders.rest(world, order)
 
 
 # -- volunteers, the book covered by the fund, the vault --------------------------------------

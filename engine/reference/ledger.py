@@ -63,6 +63,7 @@ class World:
         self.adl_queue: list[Domain] = []
         self.stop_queue: list[Order] = []
         self.liquidations_count = 0
+        self.disposals_count = 0
         self.events: list[tuple] = []
 
     # -- events -------------------------------------------------------------------------------
