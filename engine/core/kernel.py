@@ -9,6 +9,8 @@ functions run as plain Python.
 import functools
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -57,8 +59,8 @@ CACHE_FOLDER = cache_folder() if JIT else Path(tempfile.gettempdir())
 
 
 def is_cold() -> bool:
-    """Whether the entry kernels are still to be compiled on this machine."""
-    return JIT and not any(CACHE_FOLDER.glob("**/*.nbc"))
+    """Whether kernels are still to be compiled on this machine."""
+    return JIT and sum(1 for _ in CACHE_FOLDER.glob("**/*.nbi")) < len(PARTS)
 
 
 def kernel(function: Callable) -> Callable:
@@ -116,6 +118,7 @@ INTS_3 = types.UniTuple(types.int64, 3)
 INTS_4 = types.UniTuple(types.int64, 4)
 INTS_6 = types.UniTuple(types.int64, 6)
 
+SHARES_MAX = 4  # processes that compile side by side
 PARTS: list[tuple[str, Dispatcher, tuple]] = []
 PART_WORDS = 128  # words of the header kept for addresses
 FIRST_PART_WORD = 256
@@ -165,17 +168,53 @@ def _call_through(word: int, returns: types.Type) -> Callable:
     return call
 
 
+def compile_part(index: int) -> object:
+    """Compile a part, or load it from the cache; returns numba's result."""
+    name, compiled, arguments, returns = PARTS[index]
+    if arguments not in compiled.overloads:
+        compiled.compile(arguments)
+    result = compiled.overloads[arguments]
+    assert result.signature.return_type == returns, f"part {name} does not return {returns}"
+    return result
+
+
+def compile_share(share: int, shares: int) -> None:
+    """Compile every `shares`-th part from `share` on into the cache."""
+    for index in range(share, len(PARTS), shares):
+        compile_part(index)
+
+
+def _start_shares(shares: int) -> list[subprocess.Popen]:
+    """Other processes that compile all shares but the first: numba compiles one thing at a time
+    in a process, and they meet again in the cache."""
+    program = (
+        "import sys; sys.path[:] = {path!r}; "
+        "from engine.core import inspection, kernel, step; kernel.compile_share({share}, {shares})"
+    )
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", program.format(path=sys.path, share=share, shares=shares)],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for share in range(1, shares)
+    ]
+
+
 def link_parts(words: np.ndarray, tell: Callable[[str, int, int], None] | None = None) -> None:
     """Compile or load every part and write its address into a header; `tell` hears (name, number,
     total) before each."""
-    for number, (name, compiled, arguments, returns) in enumerate(PARTS):
+    shares = min(SHARES_MAX, os.cpu_count() or 1) if is_cold() else 1
+    others = _start_shares(shares)
+    order = sorted(range(len(PARTS)), key=lambda index: (index % shares, index))
+    for number, index in enumerate(order):
+        if index % shares != 0:
+            while others:  # their work is in the cache once they are done; ours if they failed
+                others.pop().wait()
         if tell is not None:
-            tell(name, number + 1, len(PARTS))
-        if arguments not in compiled.overloads:
-            compiled.compile(arguments)
-        result = compiled.overloads[arguments]
-        assert result.signature.return_type == returns, f"part {name} does not return {returns}"
-        words[FIRST_PART_WORD + number] = result.library.get_pointer_to_function(
+            tell(PARTS[index][0], number + 1, len(PARTS))
+        result = compile_part(index)
+        words[FIRST_PART_WORD + index] = result.library.get_pointer_to_function(
             result.fndesc.llvm_func_name
         )
 
