@@ -44,7 +44,7 @@ LEGS = {"long": c.PositionSide.LONG, "short": c.PositionSide.SHORT}
 TRIGGERS = {"mark": c.TriggerPrice.MARK, "last": c.TriggerPrice.LAST, "index": c.TriggerPrice.INDEX}
 WHOLE_NUMBERS = (
     *("order_lots_min", "order_lots_max", "open_interest_lots_max", "leverage_default"),
-    *("leverage_max", "lots_to", "basis_samples", "tiers_down", "from_tier", "count"),
+    *("price_decimals", "leverage_max", "lots_to", "basis_samples", "tiers_down", "from_tier", "count"),
 )
 
 
@@ -218,7 +218,9 @@ class Venue(Expectations):
         return int(number) * NANOSECONDS[unit]
 
     def price(self, text: str) -> int:
-        return parse_decimal(text, self.profile.markets[self.market_id - 1].price_decimals)
+        markets = self.profile.markets
+        known = min(self.market_id, len(markets))  # an unknown market is the exchange's to refuse
+        return parse_decimal(text, markets[known - 1].price_decimals)
 
     def money(self, text: str) -> int:
         return parse_decimal(text, self.money_decimals)
