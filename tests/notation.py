@@ -44,7 +44,15 @@ LEGS = {"long": c.PositionSide.LONG, "short": c.PositionSide.SHORT}
 TRIGGERS = {"mark": c.TriggerPrice.MARK, "last": c.TriggerPrice.LAST, "index": c.TriggerPrice.INDEX}
 WHOLE_NUMBERS = (
     *("order_lots_min", "order_lots_max", "open_interest_lots_max", "leverage_default"),
-    *("price_decimals", "leverage_max", "lots_to", "basis_samples", "tiers_down", "from_tier", "count"),
+    *(
+        "price_decimals",
+        "leverage_max",
+        "lots_to",
+        "basis_samples",
+        "tiers_down",
+        "from_tier",
+        "count",
+    ),
 )
 
 

@@ -134,9 +134,7 @@ def test_no_takeover_while_the_rule_is_active(exchange: Venue):
 
 
 @pytest.mark.parametrize(("fund", "price"), [("50", 85), ("30", 87)])
-def test_the_fund_may_pay_before_others_take_over(
-    exchange: Venue, fund: str, price: int
-):
+def test_the_fund_may_pay_before_others_take_over(exchange: Venue, fund: str, price: int):
     """R80, R99. At 85 50 are missing. With 50 paid in, the position is worth its mark to whoever
     comes next; with 30 it is bankrupt at 87."""
     exchange.play("""

@@ -95,7 +95,9 @@ def test_a_step_may_come_again_after_its_time(exchange: Venue):
 def test_liquidations_of_a_market_share_a_window(exchange: Venue):
     """R112. Eight lots in ten seconds: six of Alice, then two of Carol. The fund takes the rest;
     when the window is over the next six begin another."""
-    exchange.play("given steps = chunk chunk_lots 6 window_lots 8 window_ns 10s").play(START).play("""
+    exchange.play("given steps = chunk chunk_lots 6 window_lots 8 window_ns 10s").play(
+        START
+    ).play("""
         open carol
         open dave
         deposit carol 100
@@ -116,7 +118,9 @@ def test_liquidations_of_a_market_share_a_window(exchange: Venue):
 
 def test_a_window_is_still_open_one_moment_before(exchange: Venue):
     """R112. One nanosecond too early there is nothing left for Dave."""
-    exchange.play("given steps = chunk chunk_lots 8 window_lots 8 window_ns 10ns").play(START).play("""
+    exchange.play("given steps = chunk chunk_lots 8 window_lots 8 window_ns 10ns").play(
+        START
+    ).play("""
         open dave
         deposit dave 120
         seed dave 10 @ 100
@@ -254,9 +258,7 @@ def test_a_step_may_be_all_or_nothing(exchange: Venue, lots: int, sold: bool):
 
 
 @pytest.mark.parametrize(("limit", "price", "left"), [("mark", 94, "40"), ("bankruptcy", 90, "0")])
-def test_a_step_may_hand_lots_to_the_backstop(
-    exchange: Venue, limit: str, price: int, left: str
-):
+def test_a_step_may_hand_lots_to_the_backstop(exchange: Venue, limit: str, price: int, left: str):
     """R78, R101. Off the book, although there is a bid."""
     exchange.play(f"given steps = all order transfer limit {limit}").play(START).play(f"""
         buy bob 10 @ 94
