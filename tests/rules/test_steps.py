@@ -341,8 +341,8 @@ def test_hedged_legs_close_each_other_first(exchange: Venue):
 
 
 def test_or_they_do_not(exchange: Venue):
-    """R76, R77. Then the larger leg goes, at 94 - 52 / 8 = 87.50, so 88; the 4 that are left are not
-    enough for the short."""
+    """R76, R77. Then the larger leg goes, at 94 - 52 / 8 = 87.50, so 88; the 4 that are left are
+    not enough for the short."""
     exchange.play("given liquidation.net_hedged = false").play(HEDGED).play("""
         expect no event FILL.NETTED
         expect event FILL.TAKEOVER alice position_side 1 lots -8 price 88
