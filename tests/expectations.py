@@ -33,6 +33,7 @@ REASONS = {
 }
 MONEY_FIELDS = ("amount", "fee")
 VIEWED = {  # fields of views.DomainView
+    "owns": "equity",
     "asks": "requirement",
     "maintains": "maintenance",
     "exit": "exit_requirement",

@@ -9,8 +9,8 @@ from typing import Literal, get_args, get_origin
 
 import msgspec
 import pytest
-from differential.test_core_and_rulebook import COMMANDS, SEEDS
 
+from differential.test_core_and_rulebook import COMMANDS, SEEDS
 from engine import profile as p
 from engine.drawn_profiles import draw_profile
 

@@ -42,7 +42,7 @@ def test_an_asset_comes_in_against_clearing(exchange: Venue):
 def test_an_asset_adds_its_value_less_the_haircut(exchange: Venue):
     """R97, R36. 60 and 5 * 40 make 260; maintenance stays that of the contract (R31)."""
     exchange.play(START).play("""
-        expect alice equity 260
+        expect alice owns 260
         expect alice maintains 50
         expect alice initial 100
         in market 2
@@ -63,9 +63,9 @@ def test_a_haircut_is_rounded_down(exchange: Venue):
         index 7.77
         open alice
         asset alice 1
-        expect alice equity 5.18
+        expect alice owns 5.18
         mark 7.76
-        expect alice equity 5.17
+        expect alice owns 5.17
     """)
 
 

@@ -57,6 +57,20 @@ def test_what_the_fills_brought_too_little_the_fund_pays_at_once(exchange: Venue
     """)
 
 
+def test_also_when_the_domain_has_something_left(exchange: Venue):
+    """R79. Five lots at 85, 25 below: the fund pays that, and with five lots 20 are left."""
+    exchange.play("""
+        given liquidation.fee_cap = surplus
+        given steps = chunk chunk_lots 5 limit none pause_ns 1s
+    """).play(START).play("""
+        deposit fund 60
+        buy bob 5 @ 85
+        mark 94
+        expect event SHORTFALL alice amount 25
+        expect event LIQUIDATION_ENDED.PAUSED alice amount 20
+    """)
+
+
 def test_the_surplus_of_a_short_is_below_its_bankruptcy_price(exchange: Venue):
     """R79. Short ten at 100 with 100: at 105 50 are left against 55, bankrupt at 110. Bought at
     108 that is 20 better; 3 % of 1 080 would be 32.40."""

@@ -37,16 +37,16 @@ def test_the_order_of_liquidation(exchange: Venue, order: str, found: str):
 
 
 def test_the_worst_is_so_in_proportion(exchange: Venue):
-    """R102. Dave has 30 against 23.50, no breach; with 16 he is at 0.68 of what he needs, Alice
-    with 40 at 0.85."""
+    """R102. Dave with twenty lots has 80 against 188 - 50, 0.58 of what he needs; Alice with 40
+    has 0.85."""
     exchange.play("given liquidation.order = worst_first").play("""
         index 100
         open alice
         open dave
         deposit alice 100
-        deposit dave 46
+        deposit dave 200
         seed alice 10 @ 100
-        seed dave 5 @ 100
+        seed dave 20 @ 100
         mark 94
         expect liquidated dave alice
     """)
