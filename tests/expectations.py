@@ -7,6 +7,8 @@
     expect event LIQUIDATION_FEE alice amount 3.5      expect no event ADL
     expect mark 95    index 95   last 95       open interest 5
     expect liquidated alice bob
+    expect alice asks 47         exit 57       initial 94   level 2     due 5s  (of her wallet)
+    expect alice step 1 lots 5 limit 90        bankrupt at 90           scored 250000000
 
 Equity is added up here from the state's rows and the profile, not asked of either
 implementation. `expect events` and `expect event` speak of the last command only.
@@ -24,8 +26,21 @@ REASONS = {
     c.EventKind.CANCELLED: c.CancelReason,
     c.EventKind.LIQUIDATION_ENDED: c.LiquidationEnd,
     c.EventKind.TAKEOVER_REFUSED: c.RefusedTakeover,
+    c.EventKind.LEVEL_ENTERED: c.Level,
+    c.EventKind.LEVEL_LEFT: c.Level,
+    c.EventKind.MARGIN_CALL_ENDED: c.CallEnd,
+    c.EventKind.FORCE_CLOSED: c.Force,
 }
 MONEY_FIELDS = ("amount", "fee")
+VIEWED = {  # fields of views.DomainView
+    "owns": "equity",
+    "asks": "requirement",
+    "maintains": "maintenance",
+    "exit": "exit_requirement",
+    "initial": "initial",
+    "level": "level",
+    "due": "due_ns",
+}
 
 
 class Expectations:
@@ -68,7 +83,11 @@ class Expectations:
     def unrealised(self, row: tuple[int, ...]) -> int:
         if row[3] == 0:
             return 0
-        return self.value(row[1], row[3], self.market_row(row[1])[3]) - row[4]
+        worth = self.value(row[1], row[3], self.market_row(row[1])[3])
+        numbers = self.numbers[row[1] - 1]
+        if numbers.contract == c.Contract.COLLATERAL:
+            worth = worth * (c.PPM - numbers.haircut_ppm) // c.PPM
+        return worth - row[4]
 
     def equity(self, name: str) -> int:
         cross = [row for row in self.positions_of(name) if not row[6]]
@@ -115,6 +134,10 @@ class Expectations:
                 self.same_money(f"{name}'s margin", leg[5], words[0])
             else:
                 assert leg[7] == int(words[0]), f"{name}'s leverage is {leg[7]}"
+        elif what in VIEWED:
+            self.expect_view(name, what, words)
+        elif what in ("step", "bankrupt", "scored"):
+            self.expect_position_view(name, what, words)
         elif what == "flat":
             here = [r for r in self.positions_of(name) if r[1] == self.market_id and r[3]]
             assert not here, f"{name} holds {here}"
@@ -138,6 +161,31 @@ class Expectations:
             assert rows[0][4] == entry, f"{name}'s entry value is {self.text(rows[0][4])}"
         elif "for" in words:
             self.same_money(f"{name}'s entry value", rows[0][4], words[2])
+
+    def expect_view(self, name: str, what: str, words: list[str]) -> None:
+        """How the wallet's margin domain stands, as the exchange tells its owner."""
+        domain = self.engine.inspect(self.account(name))[0]
+        found, text = getattr(domain, VIEWED[what]), words[-1]
+        if what == "level":
+            assert found == int(text), f"{name}'s level is {found}"
+        elif what == "due":
+            assert found == self.duration(text), f"{name} waits until {found}"
+        else:
+            self.same_money(f"{name}'s {VIEWED[what]}", found, text)
+
+    def expect_position_view(self, name: str, what: str, words: list[str]) -> None:
+        """The next step, bankruptcy price or score of the leg in this market."""
+        domains = self.engine.inspect(self.account(name))
+        legs = [leg for domain in domains for leg in domain.positions]
+        leg = next(leg for leg in legs if leg.market_id == self.market_id)
+        if what == "bankrupt":
+            assert leg.bankruptcy_price == self.price(words[1]), f"{name}: {leg}"
+        elif what == "scored":
+            assert leg.adl_score == int(words[0]), f"{name}: {leg}"
+        else:
+            step = leg.steps[int(words[0]) - 1]
+            assert step.lots == int(words[2]), f"{name}: {step}"
+            assert len(words) < 5 or step.limit_price == self.price(words[4]), f"{name}: {step}"
 
     def text(self, money: int) -> str:
         return format_decimal(money, self.money_decimals)
@@ -218,6 +266,8 @@ class Expectations:
         return found
 
     def field(self, name: str, text: str) -> int:
+        if name in MONEY_FIELDS and text.endswith("s"):
+            return self.duration(text)
         if name in MONEY_FIELDS and not text.endswith(("ppb", "raw")):
             return self.money(text)
         if name == "price":

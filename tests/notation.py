@@ -6,7 +6,17 @@
     stop sell alice 2 @ 95 mark limit 94  cancel alice #3           amend alice #3 2 @ 100
     isolated alice                        margin alice -10          seed alice -10 @ 100
     index 100     mark 90     last 95     depth buy 99 x 10         funding 100 ppm
+    force alice DELISTING keep 2 [everywhere]                       check          clock
+    settle all    settle 105  deliver 105 asset alice -5            volunteer bob 5
     at 5s         wait 1h                 in market 2
+
+What a venue is like, beyond `given section.field = value`:
+
+    given liquidation.steps = cancel_orders cover_shortage      (in words, of the plain kind)
+    given steps = fraction fraction_ppm 250000 limit mark; all limit none
+    given tier 1 initial_ppm 200000       given lots tiers 5 20 100
+    given tier steps base 1000 step 500 count 3 maintenance_ppm 10000 initial_ppm 20000
+    given collateral 200000               (one more market: an asset with a haircut in ppm)
 
 Prices and money are decimal text in the venue's own units, sizes are lots. A command that is
 refused must be followed by `expect rejected CODE`; after every command the money identity and
@@ -29,9 +39,21 @@ from engine.units import parse_decimal
 from engine.venue import Capacities, DepthCurve, DepthLevel, market_numbers
 
 NANOSECONDS = {"ns": 1, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
-SYSTEM = {"fund": 1, "fees": 2, "rounding": 3, "clearing": 4, "maker": 5}
+SYSTEM = {"fund": 1, "fees": 2, "rounding": 3, "clearing": 4, "maker": 5, "backstop": 6}
 LEGS = {"long": c.PositionSide.LONG, "short": c.PositionSide.SHORT}
 TRIGGERS = {"mark": c.TriggerPrice.MARK, "last": c.TriggerPrice.LAST, "index": c.TriggerPrice.INDEX}
+WHOLE_NUMBERS = (
+    *("order_lots_min", "order_lots_max", "open_interest_lots_max", "leverage_default"),
+    *(
+        "price_decimals",
+        "leverage_max",
+        "lots_to",
+        "basis_samples",
+        "tiers_down",
+        "from_tier",
+        "count",
+    ),
+)
 
 
 class Venue(Expectations):
@@ -83,10 +105,13 @@ class Venue(Expectations):
             _, name, value = text.split()
             numbers = {n: getattr(self.capacities, n) for n in self.capacities.__struct_fields__}
             self.capacities = Capacities(**{**numbers, f"{name}_max": int(value)})
-        elif text.startswith("tier "):
-            _, index, field, value = text.split()
-            old = self.raw["markets"][0]["tiers"][int(index) - 1][field]
-            self.raw["markets"][0]["tiers"][int(index) - 1][field] = type(old)(value)
+        elif text.startswith("steps = "):
+            self.given_step_tables(text.removeprefix("steps = "))
+        elif text.startswith("collateral "):
+            asset = {"symbol": "A", "contract": "collateral", "haircut_ppm": int(text.split()[1])}
+            self.raw["markets"].append({**self.raw["markets"][0], **asset})
+        elif " tiers " in text or text.startswith("tier "):
+            self.given_tiers(text.split())
         else:
             path, words = (part.strip() for part in text.split("=", 1))
             self.given_field(path, words)
@@ -95,11 +120,41 @@ class Venue(Expectations):
         if path == "liquidation.steps":
             self.given_steps(words.split())
             return
-        section, name = path.split(".")
-        place = self.raw["markets"][0] if section == "market" else self.raw[section]
-        old = place.get(name, 0 if name.endswith("_ppm") else "")
-        value = words.split() if isinstance(old, list) else type(old)(words)
-        patch(self.raw, path, value)
+        name = path.split(".")[1]
+        listed = name in ("waterfall", "scaling")
+        patch(self.raw, path, words.split() if listed else self.field_value(name, words))
+
+    def field_value(self, name: str, text: str) -> str | int | bool:
+        """A profile field in the type it has: a number, a duration, a truth or a text."""
+        if text in ("true", "false"):
+            return text == "true"
+        if name.endswith("_ns") and not text.isdecimal():
+            return self.duration(text)
+        number = name.endswith(("_ppm", "_ppb", "_ns", "_lots")) or name in WHOLE_NUMBERS
+        return int(text) if number else text
+
+    def given_tiers(self, words: list[str]) -> None:
+        """`tier 1 initial_ppm 200000`, `tier steps base 1000 ...` or `lots tiers 5 20 100`."""
+        market = self.raw["markets"][0]
+        if words[0] == "lots":
+            self.raw["margin"] |= {"tier_by": "contracts", "tier_mode": "flat"}
+            for tier, bound in zip(market["tiers"], words[2:], strict=True):
+                del tier["notional_to"]
+                tier["lots_to"] = int(bound)
+        elif words[1] == "steps":
+            del market["tiers"]
+            pairs = zip(words[2::2], words[3::2], strict=True)
+            market["tier_steps"] = {name: self.field_value(name, text) for name, text in pairs}
+        else:
+            market["tiers"][int(words[1]) - 1][words[2]] = self.field_value(words[2], words[3])
+
+    def given_step_tables(self, text: str) -> None:
+        """`fraction fraction_ppm 250000 limit mark; all limit none`: step after step."""
+        steps = []
+        for size, *words in (part.split() for part in text.split(";")):
+            pairs = zip(words[::2], words[1::2], strict=True)
+            steps.append({"size": size, **{n: self.field_value(n, word) for n, word in pairs}})
+        self.raw["liquidation"]["steps"] = steps
 
     def given_steps(self, words: list[str]) -> None:
         """`cancel_orders cover_shortage close_position`, any of them in this order."""
@@ -171,7 +226,9 @@ class Venue(Expectations):
         return int(number) * NANOSECONDS[unit]
 
     def price(self, text: str) -> int:
-        return parse_decimal(text, self.profile.markets[self.market_id - 1].price_decimals)
+        markets = self.profile.markets
+        known = min(self.market_id, len(markets))  # an unknown market is the exchange's to refuse
+        return parse_decimal(text, markets[known - 1].price_decimals)
 
     def money(self, text: str) -> int:
         return parse_decimal(text, self.money_decimals)
@@ -345,3 +402,40 @@ class Venue(Expectations):
             "amount": rate_ppb,
             "price": price,
         }
+
+    # -- what the venue does by the clock, and assets -------------------------------------------
+
+    def command_force(self, words: list[str]) -> dict[str, int]:
+        """`force alice POSITION_LIMIT keep 5 everywhere`."""
+        kept = int(words[words.index("keep") + 1]) if "keep" in words else 0
+        return {
+            "kind": K.FORCE_CLOSE,
+            "account_id": self.account(words[0]),
+            "market_id": 0 if "everywhere" in words else self.market_id,
+            "lots": kept,
+            "amount": c.Force[words[1]] if words[1] in c.Force.__members__ else 0,
+        }
+
+    def command_check(self, words: list[str]) -> dict[str, int]:
+        return {"kind": K.CHECK_MARGIN}
+
+    def command_clock(self, words: list[str]) -> dict[str, int]:
+        return {"kind": K.CLOCK}
+
+    def command_settle(self, words: list[str]) -> dict[str, int]:
+        """`settle all`, `settle here` or `settle 105`: everywhere, or this market, at a price."""
+        price = 0 if words[0] in ("all", "here") else self.price(words[0])
+        market_id = 0 if words[0] == "all" else self.market_id
+        return {"kind": K.SETTLE, "market_id": market_id, "price": price}
+
+    def command_deliver(self, words: list[str]) -> dict[str, int]:
+        return self.price_command(K.DELIVER, words)
+
+    def command_asset(self, words: list[str]) -> dict[str, int]:
+        """`asset alice 5` brings lots of the asset that is this market, `asset alice -5` takes."""
+        lots = int(words[1])
+        kind = K.DEPOSIT_ASSET if lots > 0 else K.WITHDRAW_ASSET
+        return {"kind": kind, **self.leg(words), "lots": abs(lots)}
+
+    def command_volunteer(self, words: list[str]) -> dict[str, int]:
+        return {"kind": K.VOLUNTEER, **self.leg(words), "lots": int(words[1])}

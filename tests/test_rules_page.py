@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE, CORE = ROOT / "engine" / "reference", ROOT / "engine" / "core"
+BESIDE = (ROOT / "engine" / "calculate" / "formulas.py",)  # rules of what a command brings
 EXAMPLES = (ROOT / "tests" / "rules", ROOT / "tests" / "venues", ROOT / "tests" / "differential")
 PAGE = ROOT / "docs" / "rules.md"
 SECTIONS = [
@@ -30,6 +31,15 @@ SECTIONS = [
     (70, "Liquidation"),
     (80, "The loss waterfall"),
     (90, "The whole"),
+    (92, "Levels, requirements, prices"),
+    (98, "The fund's limits"),
+    (100, "Chance, limits of orders, queues"),
+    (103, "What nobody absorbed, sessions, calls, debts"),
+    (107, "What a liquidation does besides its steps"),
+    (111, "How much a step closes, at what price, for what fee"),
+    (116, "Further absorbers"),
+    (120, "Closing, delivery, assets, volunteers"),
+    (125, "Withdrawals, views"),
 ]
 # Rules that no docstring of the core names, and where they are nevertheless.
 NOT_CITED = {
@@ -38,7 +48,7 @@ NOT_CITED = {
     39: "`core/ledger.py` spendable",
     42: "`core/triggers.py`, whose ladders hold the stops by trigger price",
     63: "`core/price_commands.py` take_price",
-    73: "`core/triggers.py`, whose examination is exact",
+    64: "not in the core: FUNDING brings the rate",
     91: "the tables are made in engine/exchange.py",
 }
 INTRODUCTION = """# Rules
@@ -82,14 +92,14 @@ def stated_rules() -> list[Rule]:
     """Every rule with its parts, by number; AssertionError when one is stated twice."""
     rules: dict[int, Rule] = {}
     parts = []
-    for path in sorted(REFERENCE.glob("*.py")):
+    for path in (*sorted(REFERENCE.glob("*.py")), *BESIDE):
         for name, text in docstrings(path):
-            place = f"`reference/{path.name}` {name}"
-            if found := re.match(r"R(\d\d)\. (.+)", text):
+            place = f"`{path.parent.name}/{path.name}` {name}"
+            if found := re.match(r"R(\d{2,3})\. (.+)", text):
                 number = int(found.group(1))
                 assert number not in rules, f"R{number:02} is stated twice: {place}"
                 rules[number] = Rule(number, found.group(2), place)
-            elif found := re.match(r"Part of R(\d\d): (.+)", text):
+            elif found := re.match(r"Part of R(\d{2,3}): (.+)", text):
                 parts.append((int(found.group(1)), found.group(2), place))
     for number, text, place in parts:
         assert number in rules, f"{place}: part of R{number:02}, which is stated nowhere"
@@ -100,7 +110,7 @@ def stated_rules() -> list[Rule]:
 def numbers_in(text: str) -> set[int]:
     """Rule numbers in a text; `R20-R23` are four."""
     found = set()
-    for first, last in re.findall(r"R(\d\d)(?:\s*-\s*R?(\d\d))?", text):
+    for first, last in re.findall(r"\bR(\d{2,3})\b(?:\s*-\s*R?(\d{2,3})\b)?", text):
         found |= set(range(int(first), int(last or first) + 1))
     return found
 

@@ -3,7 +3,13 @@
 Three lots at 101 are 303.00; 100 ppm of it are 0.0303.
 """
 
+from fractions import Fraction
+
+import pytest
 from notation import Venue
+
+from engine.calculate.formulas import funding_rate
+from engine.profile import Funding
 
 START = """
     at 1s
@@ -151,3 +157,58 @@ def test_the_inverse_contract_pays_in_coin(exchange: Venue):
         expect alice wallet 0.9996
         expect clearing wallet 0.0004
     """)
+
+
+def test_funding_may_be_charged_at_the_index(exchange: Venue):
+    """R61. Mark 200, index 101: 1 % of 303."""
+    exchange.play("given funding.price = index").play(START).play(TRADE).play("""
+        mark 200
+        funding 10000 ppm
+        expect event FUNDING_PAID alice price 101 amount -3.03
+        expect event FUNDING_SETTLED price 101
+    """)
+
+
+def test_funding_may_accrue_all_the_time(exchange: Venue):
+    """R61. 1 % in eight hours: nothing the first time, half of it after four hours, a quarter
+    after two more."""
+    exchange.play("given funding.accrual = continuous").play(START).play(TRADE).play("""
+        at 1h
+        funding 10000 ppm
+        expect events FUNDING_SETTLED
+        at 5h
+        funding 10000 ppm
+        expect event FUNDING_PAID alice amount -1.52  -- 1.515
+        expect event FUNDING_PAID bob amount 1.51
+        at 7h
+        funding 10000 ppm
+        expect event FUNDING_PAID bob amount 0.75  -- 0.7575
+        expect event FUNDING_SETTLED fee 10000000ppb
+    """)
+
+
+def test_a_market_may_have_a_cap_of_its_own(exchange: Venue):
+    """R62. 0.1 % instead of the venue's 2 %."""
+    exchange.play("given market.funding_cap_ppb = 1000000").play(START).play("""
+        funding 1001 ppm
+        expect rejected RATE_OUT_OF_RANGE
+        funding -1000 ppm
+    """)
+
+
+@pytest.mark.parametrize(
+    ("formula", "premium", "rate"),
+    [
+        ("interest_band", "0.0002", "0.0001"),  # the interest: it is within 0.0005
+        ("interest_band", "0.0010", "0.0005"),  # 0.0010 - 0.0005
+        ("interest_band", "-0.0010", "-0.0005"),
+        ("dead_zone", "0.0002", "0"),
+        ("dead_zone", "0.0010", "0.0005"),
+        ("dead_zone", "-0.0010", "-0.0005"),
+        ("premium", "0.0010", "0.0010"),
+    ],
+)
+def test_a_rate_follows_from_the_premium(formula: str, premium: str, rate: str):
+    """R64. Interest 0.0001, a band of 0.0005."""
+    rules = Funding(formula=formula, interest_ppb=100_000, band_ppb=500_000)
+    assert funding_rate(rules, Fraction(premium)) == Fraction(rate)

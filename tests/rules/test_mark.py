@@ -172,3 +172,30 @@ def test_prices_stay_in_the_markets_range(exchange: Venue):
         expect rejected PRICE_OUT_OF_RANGE
         expect mark 100000
     """)
+
+
+def test_the_mark_may_be_the_index(exchange: Venue):
+    """R53. Whatever the tape or a trade says."""
+    exchange.play("given mark.source = index").play("""
+        index 100
+        mark 97
+        expect mark 100
+        last 50
+        expect mark 100
+        index 105
+        expect mark 105
+    """)
+
+
+def test_the_mark_may_be_the_last_price(exchange: Venue):
+    """R53. Until there is one, the tape's mark or the index."""
+    exchange.play("given mark.source = last").play("""
+        index 100
+        expect mark 100
+        mark 97
+        expect mark 97
+        last 103
+        expect mark 103
+        index 90
+        expect mark 103
+    """)
