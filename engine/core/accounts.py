@@ -111,6 +111,8 @@ def deposit(s, command):
         return Reject.MONEY_BOUND.value
     words[H.DEPOSITS_QUOTE] += amount
     credit_wallet(s, row, amount)
+    if accounts(s)[row]["wallet_quote"] >= 0:
+        cases(s)[row]["debt_ns"] = 0
     emit_account(s, EventKind.DEPOSITED, row, amount, 0, 0, 0)
     return OK
 

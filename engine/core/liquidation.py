@@ -195,8 +195,6 @@ def place_order(s, account_row, domain_row, position_row, step_index, lots):
         case = cases(s)[case_row(s, account_row, domain_row)]
         case["bits"] |= HAD_ONCE
         case["once_ns"] = header(s)[H.NOW_NS]
-    if step["window_lots"] != 0:
-        use_window(s, market, step, lots)
     bound = limit_price(s, account_row, domain_row, position_row, step_index, lots)
     rate_ppm = fee_rate(s, account_row, domain_row, position_row, step_index)
     zero = bankruptcy(s, account_row, domain_row, position_row)
@@ -212,6 +210,8 @@ def place_order(s, account_row, domain_row, position_row, step_index, lots):
         whole_only = 1 if step["channel"] == Channel.FOK else 0
         _, _, traded = trade_order(s, position_row, lots, bound, whole_only)
     filled = before - abs(position["lots"])
+    if step["window_lots"] != 0 and filled != 0:
+        use_window(s, market, step, filled)
     charge_fee(s, account_row, domain_row, position_row, rate_ppm, zero, long, filled, traded)
     count_freed(s, account_row, domain_row, lacking)
     return filled

@@ -80,10 +80,13 @@ def update_average(s, market):
     market["average_time_ns"] = words[H.NOW_NS]
     if market["average_price"] == 0:
         market["average_price"] = last
+        market["average_last"] = last
         return
-    gap = last - market["average_price"]
+    held = market["average_last"]
+    gap = held - market["average_price"]
     left = decayed(abs(gap), elapsed_ns, words[H.AVERAGE_HALF_LIFE_NS])
-    market["average_price"] = last - (left if gap > 0 else -left)
+    market["average_price"] = held - (left if gap > 0 else -left)
+    market["average_last"] = last
 
 
 @kernel

@@ -86,6 +86,7 @@ MARKET = np.dtype(
         ("last_price", "<i8"),
         ("average_price", "<i8"),  # of the last price, decaying
         ("average_time_ns", "<i8"),
+        ("average_last", "<i8"),  # the last price since then
         ("loss_quote", "<i8"),  # bad debt since the last settlement
         ("window_start_ns", "<i8"),  # liquidation window
         ("window_lots", "<i8"),  # used of it

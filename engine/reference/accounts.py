@@ -68,6 +68,8 @@ def deposit(world: World, command: Command) -> Reject | None:
         return Reject.MONEY_BOUND
     world.deposits_quote += command.amount
     account.wallet_quote += command.amount
+    if account.wallet_quote >= 0:
+        account.debt_ns = 0
     world.emit(EventKind.DEPOSITED, account, amount=command.amount)
     return None
 

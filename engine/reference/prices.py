@@ -95,18 +95,20 @@ def update_marks(world: World) -> None:
 
 
 def update_average(world: World, market: Market) -> None:
-    """R93. The second price is the last price approached by half in every half-life, made anew
-    with the mark; breach must hold there too."""
+    """R93. The second price approaches the last price by half in every half-life that it holds,
+    made anew with the mark: a price that has just come has no weight yet. Breach must hold
+    there too."""
     rules = world.profile.trigger
     if rules.second_price == "none" or market.last_price == 0:
         return
     elapsed, market.average_time_ns = world.now_ns - market.average_time_ns, world.now_ns
     if market.average_price == 0:
-        market.average_price = market.last_price
+        market.average_price = market.average_last = market.last_price
         return
-    gap = market.last_price - market.average_price
+    gap = market.average_last - market.average_price
     left = margin.decayed(abs(gap), elapsed, rules.average_half_life_ns)
-    market.average_price = market.last_price - (left if gap > 0 else -left)
+    market.average_price = market.average_last - (left if gap > 0 else -left)
+    market.average_last = market.last_price
 
 
 # -- the market maker's quotes ----------------------------------------------------------------

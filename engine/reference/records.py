@@ -53,6 +53,7 @@ class Market:
     previous_mark_price: int = 0
     average_price: int = 0  # of the last price, decaying
     average_time_ns: int = 0
+    average_last: int = 0  # the last price since then
     mark_is_stale: bool = False
     last_price: int = 0
     loss_quote: int = 0  # bad debt since the last settlement

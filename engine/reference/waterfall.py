@@ -200,8 +200,6 @@ def place_order(
     step's price. Returns the lots filled."""
     if step.once_in_ns:
         case_of(world, domain).once_ns = world.now_ns
-    if step.window_lots:
-        sizing.use_window(world, position, step, lots)
     limit = sizing.limit_price(world, domain, position, step, lots)
     terms = sizing.fee_terms(world, domain, position, step)
     before, shortage = position.lots, sizing.shortage(world, domain)
@@ -217,6 +215,8 @@ def place_order(
         trade_order(world, order)
         traded = traded_quote(world, order, events)
     filled = abs(before) - abs(position.lots)
+    if step.window_lots and filled:
+        sizing.use_window(world, position, step, filled)
     sizing.charge_fee(world, domain, position, terms, filled, traded)
     sizing.count_freed(world, domain, shortage)
     return filled
