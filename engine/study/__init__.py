@@ -1,11 +1,11 @@
 """Studies: many runs of one scenario, compared. From Python everything comes as polars frames.
 
-    from engine import study
+from engine import study
 
-    study.run("crash.toml", ['fund="5000000"'])               # one row
-    study.compare("crash.toml", [...], seeds=8)               # a row a run
-    study.sweep("studies/fund-size.toml", "out", workers=2)   # a row a run, kept in a folder
-    study.reverse("studies/fund-size.toml")                   # a row a seed
+study.run("crash.toml", ['fund="5000000"'])               # one row
+study.compare("crash.toml", [...], seeds=8)               # a row a run
+study.sweep("studies/fund-size.toml", "out", workers=2)   # a row a run, kept in a folder
+study.reverse("studies/fund-size.toml")                   # a row a seed
 """
 
 from collections.abc import Callable, Sequence

@@ -63,7 +63,7 @@ class Dataset:
         (folder / RUNS).mkdir(exist_ok=True)
         self._written = {i for i in range(self.parts_count) if self._part(i).exists()}
         kept = self._read_waiting()
-        self._file = open(folder / WAITING, "ab")
+        self._file = (folder / WAITING).open("ab")
         self._file.truncate(kept)
         for part in range(self.parts_count):
             self._write_if_whole(part)

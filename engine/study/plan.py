@@ -42,7 +42,7 @@ class Vary(Message, frozen=True, kw_only=True):
     """
 
     field: Field
-    values: list[Value] = []
+    values: list[Value] = msgspec.field(default_factory=list)
     low: Bound | None = None
     high: Bound | None = None
     scale: Literal["linear", "log"] = "linear"
@@ -131,13 +131,13 @@ class Study(Message, frozen=True, kw_only=True):
     title: Text
     description: Annotated[str, Meta(max_length=10_000)] = ""
     scenario: PathText
-    set: list[Text] = []
+    changes: list[Text] = msgspec.field(default_factory=list, name="set")
     seeds: Annotated[int, Meta(ge=1, le=100_000)] = 1
     design: Literal["grid", "list", "latin_hypercube", "sobol"] = "grid"
     points: Annotated[int, Meta(ge=1, le=RUNS_MAX)] | None = None
     design_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
-    vary: list[Vary] = []
-    show: list[Name] = []
+    vary: list[Vary] = msgspec.field(default_factory=list)
+    show: list[Name] = msgspec.field(default_factory=list)
     reverse: Edge | None = None
 
     def __post_init__(self) -> None:
@@ -199,7 +199,7 @@ def load_study(path: Path | str) -> LoadedStudy:
     study = decode_tree(path.name, tree, Study, "$")
     folder = path.parent
     scenario = resolve_path(path.name, folder, folder.parent, study.scenario, "scenario")
-    base = load_scenario(scenario, expand(scenario, study.set))
+    base = load_scenario(scenario, expand(scenario, study.changes))
     return LoadedStudy(path.name, study, scenario, base)
 
 
@@ -246,7 +246,7 @@ def request(
     loaded: LoadedStudy, number: int, values: dict[str, Any], seed: int, path: bool = False
 ) -> Request:
     """The run that sets these fields and this seed."""
-    changes = [*loaded.study.set, *(override(field, value) for field, value in values.items())]
+    changes = [*loaded.study.changes, *(override(field, value) for field, value in values.items())]
     return Request(
         number=number,
         scenario=str(loaded.scenario_path),
@@ -288,7 +288,7 @@ def check_plan(loaded: LoadedStudy, plan: list[Request]) -> None:
     for index, vary in enumerate(loaded.study.vary):
         tried = vary.values or [vary.low, vary.high]
         for value in tried if loaded.study.design != "list" else ():
-            changes = [*loaded.study.set, override(vary.field, value)]
+            changes = [*loaded.study.changes, override(vary.field, value)]
             _try(loaded, changes, f"vary[{index}]")
     for each in (plan[0], plan[-1]):
         _try(loaded, each.changes, "vary")

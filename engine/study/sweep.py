@@ -1,4 +1,4 @@
-"""`crashtape sweep`: every run of a study file into one folder, stopped and gone on with at will."""
+"""`crashtape sweep`: every run of a study file into one folder, stopped and resumed at will."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from engine.replay import warm_up
 from engine.study.dataset import PAGE, Dataset, column_types, read_rows
 from engine.study.plan import LoadedStudy, check_plan, load_study, requests
 from engine.study.row import Request, Result, run_request
-from engine.study.workers import StudyError, run_locally, run_on_cluster
+from engine.study.workers import StudyError, Workers, run_on_cluster
 
 Progress = Callable[[int, int], None]
 
@@ -84,4 +84,5 @@ def _results(
     if cluster and left:
         yield from run_on_cluster(left, scheduler, workers)
     else:
-        yield from run_locally(left, workers)
+        with Workers(workers) as pool:
+            yield from pool.results(left)

@@ -8,10 +8,11 @@ back as they are done, in any order; nothing in them tells which worker made the
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Self
 
 from engine.refusal import Refusal
 from engine.study.row import Request, Result, run_request
@@ -33,7 +34,7 @@ def work(connection: Connection, run: Run) -> None:
         return  # the parent has gone or is going
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     """A process, our end of its pipe, and the request it is at work on."""
 
@@ -41,18 +42,36 @@ class _Worker:
     connection: Connection
     request: Request | None = None
 
-    def give(self, request: Request | None) -> None:
+    def give(self, request: Request) -> None:
+        """Hand over a request. One that has died while idle is noticed when it is waited for."""
         self.request = request
-        self.connection.send(request)
+        with suppress(BrokenPipeError):
+            self.connection.send(request)
 
 
-class _Pool:
-    """Worker processes, replaced as they die."""
+class Workers:
+    """Processes that make runs, replaced as they die; one alone is this process itself.
 
-    def __init__(self, count: int, run: Run) -> None:
+    Use it as a context manager. They start when there is first something for them to do.
+    """
+
+    def __init__(self, count: int, run: Run = run_request) -> None:
+        if count < 1:
+            raise StudyError(f"workers: expected 1 or more, got {count}")
+        self._count, self._run = count, run
         self._context = multiprocessing.get_context("spawn")
-        self._run = run
-        self.workers = [self._start() for _ in range(count)]
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every worker, at work or not."""
+        for worker in self._workers:
+            worker.connection.close()
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -61,22 +80,41 @@ class _Pool:
         theirs.close()
         return _Worker(process, ours)
 
-    def replace(self, worker: _Worker) -> int:
+    def _replace(self, worker: _Worker) -> int:
         """Put a new worker in the place of a dead one; returns how the old one ended."""
         worker.connection.close()
         worker.process.join()
-        fresh = self._start()
-        code = worker.process.exitcode or 0
-        worker.process, worker.connection, worker.request = fresh.process, fresh.connection, None
-        return code
+        self._workers[self._workers.index(worker)] = self._start()
+        return worker.process.exitcode or 0
 
-    def close(self) -> None:
-        """End every worker, at work or not."""
-        for worker in self.workers:
-            worker.connection.close()
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.join()
+    def results(self, requests: Iterable[Request]) -> Iterator[Result]:
+        """Make the runs; results as they come."""
+        waiting = deque(requests)
+        if self._count == 1:
+            yield from map(self._run, waiting)
+            return
+        deaths: dict[int, int] = {}
+        while len(self._workers) < min(self._count, len(waiting)):
+            self._workers.append(self._start())
+        while waiting or any(worker.request for worker in self._workers):
+            for worker in self._workers:
+                if worker.request is None and waiting:
+                    worker.give(waiting.popleft())
+            busy = {worker.connection: worker for worker in self._workers if worker.request}
+            for ready in wait(list(busy)):
+                worker = busy[ready]
+                request = worker.request
+                try:
+                    result = worker.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    code = self._replace(worker)
+                    deaths[request.number] = deaths.get(request.number, 0) + 1
+                    if deaths[request.number] < DEATHS_MAX:
+                        waiting.appendleft(request)
+                        continue
+                    result = _lost(request, code)
+                worker.request = None
+                yield result
 
 
 def _lost(request: Request, code: int) -> Result:
@@ -84,43 +122,6 @@ def _lost(request: Request, code: int) -> Result:
     how = f"signal {-code}" if code < 0 else f"exit status {code}"
     error = f"the worker died twice at this run ({how})"
     return Result(row={"run": request.number, **request.inputs, "error": error})
-
-
-def run_locally(
-    requests: Iterable[Request], workers: int, run: Run = run_request
-) -> Iterator[Result]:
-    """Make the runs in `workers` processes, or in this one if that is 1; results as they come."""
-    waiting = deque(requests)
-    if workers < 1:
-        raise StudyError(f"workers: expected 1 or more, got {workers}")
-    if workers == 1 or len(waiting) < 2:
-        yield from map(run, waiting)
-        return
-    deaths: dict[int, int] = {}
-    pool = _Pool(min(workers, len(waiting)), run)
-    try:
-        while waiting or any(worker.request for worker in pool.workers):
-            for worker in pool.workers:
-                if worker.request is None and waiting:
-                    worker.give(waiting.popleft())
-            busy = {worker.connection: worker for worker in pool.workers if worker.request}
-            for ready in wait(list(busy)):
-                worker = busy[ready]
-                request = worker.request
-                try:
-                    result = worker.connection.recv()
-                except (EOFError, ConnectionResetError):
-                    code = pool.replace(worker)
-                    deaths[request.number] = deaths.get(request.number, 0) + 1
-                    if deaths[request.number] < DEATHS_MAX:
-                        waiting.appendleft(request)
-                    else:
-                        yield _lost(request, code)
-                    continue
-                worker.request = None
-                yield result
-    finally:
-        pool.close()
 
 
 def run_on_cluster(
