@@ -36,7 +36,7 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
 
 def asset(name: str) -> str:
     """A style or script that ships beside this file."""
-    return (_HERE / name).readtext(encoding="utf-8")
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 def text(value: object) -> str:

@@ -20,6 +20,7 @@ from engine.study.plan import Edge, LoadedStudy, load_study, request, seeds_of
 from engine.study.row import Request, as_table
 from engine.study.workers import StudyError, Workers
 
+EDGES, RUNS = "edges.parquet", "runs.parquet"
 NAMED = {"adl_starts": "adl_fills_count > 0", "bad_debt": "bad_debt_quote > 0"}
 COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _CONDITION = re.compile(r"^\s*([a-z][A-Za-z0-9_-]*)\s*(>=|<=|>|<)\s*(-?[0-9][0-9_]*)\s*\Z")
@@ -165,3 +166,31 @@ def _edge(edge: Edge, search: _Search) -> dict[str, Any]:
     texts = [f"{edge.vary.at(units)}" for units in (holds, fails)]
     units = search.high  # the least value past the edge, whichever side the condition is on
     return {**row, "edge": "found", "edge_units": units, "holds_at": texts[0], "not_at": texts[1]}
+
+
+def summary_rows(found: Reversed) -> list[tuple[str, str, str]]:
+    """The edges over the seeds in three columns: what, how much, how to read it."""
+    edges, vary = found.found(), found.edge.vary
+    seeds = found.edges.height
+    rows = [("Edge found", f"{len(edges)} of {seeds}", "seeds; the others say what they do")]
+    if edges:
+        middle = edges[(len(edges) - 1) // 2]
+        rows += [
+            ("Least", f"{vary.at(edges[0])}", f"known to {found.edge.within}"),
+            ("Median", f"{vary.at(middle)}", "of the seeds with an edge, the lower of two"),
+            ("Greatest", f"{vary.at(edges[-1])}", ""),
+        ]
+    return rows
+
+
+def write(found: Reversed, out: Path | str) -> None:
+    """Write edges and runs as Parquet into a folder."""
+    folder = Path(out)
+    known = {EDGES, RUNS}
+    foreign = [e.name for e in folder.iterdir() if e.name not in known] if folder.is_dir() else []
+    if foreign:
+        reason = f"not written to, because no search wrote {foreign[0]!r} in it"
+        raise StudyError(f"{folder.name}: {reason}")
+    folder.mkdir(parents=True, exist_ok=True)
+    found.edges.write_parquet(folder / EDGES)
+    found.runs.write_parquet(folder / RUNS)
