@@ -137,12 +137,10 @@ def sweep(
         print(text, file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     rows = swept.rows
-    rate = swept.made_count / (swept.wall_ns / 1e9) if swept.made_count else 0.0
+    rate = f" ({swept.made_count / swept.wall_ns * 1e9:.2f} a second)" if swept.made_count else ""
     print(swept.study.study.title)
-    print(
-        f"{rows.height:,} runs, {swept.made_count:,} made now in {seconds(swept.wall_ns)} "
-        f"({rate:.2f} a second)."
-    )
+    made = f"{swept.made_count:,} made now in {seconds(swept.wall_ns)}{rate}"
+    print(f"{rows.height:,} runs, {made}.")
     print(f"Rows: {folder / 'runs'}   Page: {folder / 'study.html'}")
     if swept.failed_count:
         first = rows.filter(rows["error"] != "").row(0, named=True)
