@@ -62,9 +62,9 @@ def compare(
     ] = None,
 ) -> None:
     """Run one scenario under several rules: same tape, same population, same seeds."""
-    from engine.study.compare import compare as comparison
-    from engine.study.compare import same_start, variants_of, write
-    from engine.study.page import overview
+    from engine.study.comparison import compare as comparison
+    from engine.study.comparison import same_start, variants_of
+    from engine.study.page import overview, write_comparison
 
     variants = variants_of(_listed(profiles), _listed(policies), sets or [])
     with _counting("Comparing") as show:
@@ -77,7 +77,7 @@ def compare(
             data=data,
             progress=show,
         )
-    page = write(found, out)
+    page = write_comparison(found, out)
     heads, rows = overview(found)
     _print_table(heads, rows)
     print(same_start(found))
@@ -119,7 +119,7 @@ def sweep(
 ) -> None:
     """Make every run of a study; a stopped sweep goes on where it stopped."""
     from engine.study.plan import load_study
-    from engine.study.sweep import sweep as run_study
+    from engine.study.sweeping import sweep as run_study
 
     folder = out or Path("runs") / load_study(study).study.name
     try:
@@ -155,8 +155,8 @@ def reverse(
     workers: WorkersOption = 0,
 ) -> None:
     """Find where along one field a condition begins or ceases to hold, for each seed."""
-    from engine.study.reverse import reverse as search
-    from engine.study.reverse import summary_rows, write
+    from engine.study.edges import reverse as search
+    from engine.study.edges import summary_rows, write
 
     with _counting("Searching") as show:
         found = search(study, workers=_cores(workers), progress=show)

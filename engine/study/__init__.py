@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-    from engine.study.compare import Variant
+    from engine.study.comparison import Variant
 
 __all__ = ["run", "compare", "sweep", "reverse", "read"]
 
@@ -40,7 +40,7 @@ def compare(
     data: Path | str | None = None,
 ) -> "pl.DataFrame":
     """The same tape, population and seeds under each variant: a row a run."""
-    from engine.study.compare import compare as comparison
+    from engine.study.comparison import compare as comparison
 
     return comparison(scenario, variants, seeds=seeds, workers=workers, data=data).rows
 
@@ -53,14 +53,14 @@ def sweep(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> "pl.DataFrame":
     """Run a study file into a folder, or go on with it, and read its rows."""
-    from engine.study.sweep import sweep as run_study
+    from engine.study.sweeping import sweep as run_study
 
     return run_study(study, out, workers=workers, progress=progress).rows
 
 
 def reverse(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":
     """The edge of the study's condition: a row a seed."""
-    from engine.study.reverse import reverse as search
+    from engine.study.edges import reverse as search
 
     return search(study, workers=workers).edges
 

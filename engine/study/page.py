@@ -4,7 +4,9 @@ Money is drawn in units of the settlement asset; every table says the same numbe
 files beside the page hold them in the smallest unit.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,8 +14,7 @@ import polars as pl
 from engine import constants as c
 from engine.report.document import chart, details, document, table, text
 from engine.study import figures
-from engine.study.compare import (
-    AS_IS,
+from engine.study.comparison import (
     MEASURES,
     Comparison,
     band,
@@ -23,6 +24,7 @@ from engine.study.compare import (
 )
 from engine.study.figures import Curve, Figure, Panel, Row
 from engine.study.plan import LoadedStudy
+from engine.study.workers import StudyError
 
 PATHS = (
     ("Fund balance", "fund_quote", "var(--fund)"),
@@ -32,6 +34,7 @@ PATHS = (
 SHOWN = ("notional_adl_quote", "winner_cut_ppm", "bad_debt_quote", "fund_end_quote")
 COLOURS = ("var(--adl)", "var(--liquidation)", "var(--fund)", "var(--mark)", "var(--debt)")
 COLUMNS_MAX = 5  # of small pictures beside each other
+ROWS_FILE, PATHS_FILE, PAGE_FILE = "runs.parquet", "paths.parquet", "compare.html"
 ROWS_MAX = 500  # of a table on the page; all are in the Parquet files
 
 
@@ -233,6 +236,22 @@ def _compare_hashes(comparison: Comparison) -> list[tuple[str, str]]:
     return lines
 
 
+def write_comparison(comparison: Comparison, out: Path | str) -> Path:
+    """Write rows, paths and the page into a folder; returns the page."""
+    folder = Path(os.path.abspath(out))
+    known = {ROWS_FILE, PATHS_FILE, PAGE_FILE}
+    foreign = [each.name for each in folder.iterdir() if each.name not in known] if (
+        folder.is_dir()) else []  # fmt: skip
+    if foreign:
+        reason = f"not written to, because no comparison wrote {foreign[0]!r} in it"
+        raise StudyError(f"{folder.name}: {reason}")
+    folder.mkdir(parents=True, exist_ok=True)
+    comparison.rows.write_parquet(folder / ROWS_FILE)
+    comparison.paths.write_parquet(folder / PATHS_FILE)
+    (folder / PAGE_FILE).write_text(compare_page(comparison), encoding="utf-8")
+    return folder / PAGE_FILE
+
+
 # -- sweep ------------------------------------------------------------------------------------
 
 
@@ -396,6 +415,3 @@ def _sweep_table(
         f"; {more:,} more in the Parquet files" * bool(more)
     )
     return details(label, table(heads, lines, range(len(heads) - 1)))
-
-
-__all__ = ["AS_IS", "compare_page", "overview", "sweep_page"]

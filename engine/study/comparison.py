@@ -4,7 +4,6 @@ A variant is a name and changes; the first is what the others are compared with.
 taken seed by seed, so what a seed does to all variants alike falls out of them.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,6 @@ AS_IS = "as it is"
 RESAMPLES = 2_000
 BAND = (25, 975)  # of a thousand: the band that holds 95 %
 BAND_STREAM = 1 << 25  # separates the resampling from every other draw
-ROWS, PATHS, PAGE = "runs.parquet", "paths.parquet", "compare.html"
 MEASURES = (
     ("Accounts liquidated", "accounts_liquidated_count"),
     ("Notional liquidated", "notional_liquidated_quote"),
@@ -192,21 +190,3 @@ def same_start(comparison: Comparison) -> str:
         "The variants change what the population is drawn from (units, tiers or sizes), so it was "
         "drawn anew with the same seed: its account sizes follow the same draws, to the lot."
     )
-
-
-def write(comparison: Comparison, out: Path | str) -> Path:
-    """Write rows, paths and the page into a folder; returns the page."""
-    from engine.study.page import compare_page
-
-    folder = Path(os.path.abspath(out))
-    known = {ROWS, PATHS, PAGE}
-    foreign = [each.name for each in folder.iterdir() if each.name not in known] if (
-        folder.is_dir()) else []  # fmt: skip
-    if foreign:
-        reason = f"not written to, because no comparison wrote {foreign[0]!r} in it"
-        raise StudyError(f"{folder.name}: {reason}")
-    folder.mkdir(parents=True, exist_ok=True)
-    comparison.rows.write_parquet(folder / ROWS)
-    comparison.paths.write_parquet(folder / PATHS)
-    (folder / PAGE).write_text(compare_page(comparison), encoding="utf-8")
-    return folder / PAGE

@@ -10,6 +10,7 @@ import polars as pl
 
 from engine.replay import warm_up
 from engine.study.dataset import PAGE, Dataset, column_types, read_rows
+from engine.study.page import sweep_page
 from engine.study.plan import LoadedStudy, check_plan, load_study, requests
 from engine.study.row import Request, Result, run_request
 from engine.study.workers import StudyError, Workers, run_on_cluster
@@ -68,8 +69,6 @@ def sweep(
         data.close()
     wall_ns = time.perf_counter_ns() - started
     swept = Swept(study, folder, read_rows(folder), made, wall_ns)
-    from engine.study.page import sweep_page
-
     (folder / PAGE).write_text(sweep_page(study, swept.rows), encoding="utf-8")
     return swept
 
