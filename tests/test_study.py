@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from engine import study
+from engine.audit import Audit
 from engine.messages import RunSummary
 from engine.replay import replay
 from engine.scenario import load_scenario
@@ -106,6 +107,12 @@ def test_a_path_ends_where_the_run_ends(tmp_path):
 def test_a_run_that_fails_is_a_row_too(tmp_path):
     row = run_request(Request.of(1, write_small(tmp_path), ["seed=-1"], None)).row
     assert row["run"] == 1 and "small.toml: $.seed" in row["error"]
+
+
+def test_every_run_is_audited(tmp_path, monkeypatch):
+    monkeypatch.setattr(Audit, "update", lambda audit, events: None)
+    row = run_request(Request.of(1, write_small(tmp_path), [], None)).row
+    assert row["error"].startswith("audit ") and "state_digest" not in row
 
 
 # -- changes ----------------------------------------------------------------------------------
