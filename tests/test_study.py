@@ -6,13 +6,17 @@ import signal
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
+from engine import constants as c
 from engine import study
 from engine.audit import Audit
 from engine.messages import RunSummary
 from engine.replay import replay
+from engine.report.liquidations import Deleveraging
+from engine.rows import EVENT
 from engine.scenario import load_scenario
 from engine.strict import ScenarioError
 from engine.study import dataset
@@ -22,7 +26,7 @@ from engine.study.dataset import Dataset, column_types
 from engine.study.edges import Condition, _Search
 from engine.study.page import compare_page, write_comparison
 from engine.study.plan import Vary, check_plan, load_study, points, requests
-from engine.study.row import Request, Result, run_request
+from engine.study.row import Request, Result, Watch, run_request
 from engine.study.sweeping import sweep
 from engine.study.workers import StudyError, Workers
 from small_scenario import write_small
@@ -109,6 +113,19 @@ def test_a_run_that_fails_is_a_row_too(tmp_path):
     assert row["run"] == 1 and "small.toml: $.seed" in row["error"]
 
 
+def test_a_watch_counts_up_to_each_time_and_keeps_gains_apart():
+    watch = Watch(with_path=True)
+    fills = [(20, 1_000, 30), (20, 1_000, -10), (21, 2_000, -40)]
+    watch.adl([Deleveraging(1, 120, 1, 17, who, 5, 9, 9, n, h, 0) for who, n, h in fills])
+    assert watch.winner_cuts() == (-5_000, 10_000)
+    events = np.zeros(2, EVENT)
+    events["kind"], events["time_ns"] = c.EventKind.LIQUIDATION_STARTED, (60, 120)
+    watch.events(events)
+    path = watch.path(0, 120)
+    assert path["liquidations"][59:61] == [0, 1] and path["liquidations"][-2:] == [1, 2]
+    assert path["adl_fills"][-2:] == [0, 3]
+
+
 def test_every_run_is_audited(tmp_path, monkeypatch):
     monkeypatch.setattr(Audit, "update", lambda audit, events: None)
     row = run_request(Request.of(1, write_small(tmp_path), [], None)).row
@@ -119,10 +136,10 @@ def test_every_run_is_audited(tmp_path, monkeypatch):
 
 
 def test_scales_become_plain_overrides(tmp_path):
-    scenario = write_small(tmp_path)
+    scenario = write_small(tmp_path, ('"7000"', '"7000.01"'))
     found = expand(scenario, ["shock_ppm=1_500_000", "depth_ppm=400_000", "seed=9"])
     loaded = load_scenario(scenario, found)
-    assert [point.price for point in loaded.scenario.prices.points] == ["8000", "6500"]
+    assert [point.price for point in loaded.scenario.prices.points] == ["8000", "6500.02"]
     assert loaded.scenario.liquidity["BTCUSDT"].levels[0].lots == 2
     assert loaded.scenario.seed == 9
     assert "expected 0 to" in refused(expand, scenario, ["shock_ppm=-1"])
