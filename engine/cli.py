@@ -1,6 +1,6 @@
-"""The command line: run, verify, explain, venues, import, export, match.
+"""The command line: run, verify, explain, venues, import, export, match, and the studies.
 
-It parses, prints and maps errors.
+It parses, prints and maps errors. Those of studies are in `study_commands.py`.
 
 Every refusal is one line on standard error that begins with `error:` and names the file and the
 field. Exit status: 0 done, 1 the engine or a run is at fault (audit, verification), 2 bad input,
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from engine import study_commands
 from engine.printing import follow, print_import, print_report, progress_bar, seconds
 
 if TYPE_CHECKING:
@@ -337,6 +338,11 @@ def explain_situation(
     print(msgspec.json.encode(answer).decode() if as_json else "\n".join(explanation_lines(answer)))
 
 
+app.command()(study_commands.compare)
+app.command()(study_commands.sweep)
+app.command()(study_commands.reverse)
+
+
 # Exceptions by exit status, named by module: one that was never imported was never raised.
 _STATUS = {
     BAD_INPUT: {
@@ -350,6 +356,7 @@ _STATUS = {
         "engine.run_folder": ("RunFolderError",),
         "engine.situation": ("SituationError",),
         "engine.strict": ("ScenarioError",),
+        "engine.study.workers": ("StudyError",),
         "engine.tape": ("TapeError",),
         "engine.units": ("UnitError",),
         "engine.venue": ("ProfileError",),

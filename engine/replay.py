@@ -3,7 +3,8 @@
 Commands go through the exchange in batches; their events are digested, audited and written while
 they are drained, so that neither the commands nor the events of a run are ever held together.
 Nothing depends on the size of the batches. Which commands a scenario gives is decided in
-`scenario.py`, what the tables and the page show in `report/`.
+`scenario.py`, what the tables and the page show in `report/`. `simulate` is the same without a
+folder, for studies of many runs.
 """
 
 import time
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -24,7 +26,7 @@ from engine.messages import MoneyIdentity, RefusedCommand, Report, RunSummary
 from engine.report import story
 from engine.report.page import page_data, write_page
 from engine.report.planned import liquidation_map
-from engine.report.tables import RunWriter
+from engine.report.tables import RunWriter, Watcher
 from engine.rows import COMMAND
 from engine.run_folder import (
     PAGE,
@@ -126,16 +128,24 @@ def _total_commands(loaded: LoadedScenario) -> int | None:
     return None
 
 
+class Watched(Watcher, Protocol):
+    """Who wants to hear every event as well."""
+
+    def events(self, events: np.ndarray) -> None:
+        """The next EVENT rows, in order."""
+
+
 class _Run:
     """An exchange and everybody who reads its events: digest, auditor, tables, tape."""
 
     def __init__(
         self,
         loaded: LoadedScenario,
-        folder: Path,
+        folder: Path | None,
         tape: TapeWriter,
         say: Say,
-        check_index: bool,
+        check_index: bool = False,
+        watcher: Watched | None = None,
     ) -> None:
         self.loaded, self.say, self.tape = loaded, say, tape
         self.capacities = engine_capacities(loaded)
@@ -150,7 +160,8 @@ class _Run:
         self.digest = EventDigest()
         limited = loaded.profile.losses.limits_fund
         self.audit = Audit(self.numbers, fund_is_limited=limited)
-        self.writer = RunWriter(folder, loaded.profile)
+        self.writer = RunWriter(folder, loaded.profile, watcher)
+        self.watcher = watcher
         self.refused: list[RefusedCommand] = []
         self.refused_reasons: Counter[str] = Counter()
         self.commands_count = 0  # handed on to the tape; those gathered are the ones after
@@ -190,6 +201,8 @@ class _Run:
         self.digest.update(events)
         self.audit.update(events)
         self.writer.update(events)
+        if self.watcher is not None:
+            self.watcher.events(events)
 
     def _hand_on_commands(self, stage: str) -> None:
         self._hand_on_events(stage)
@@ -366,3 +379,27 @@ def replay(
         if not keep_tape:
             (folder / TAPE).unlink()
     return report
+
+
+def simulate(
+    loaded: LoadedScenario,
+    *,
+    batch_size: int = BATCH_SIZE_DEFAULT,
+    watcher: Watched | None = None,
+) -> Report:
+    """Run a scenario and write nothing: the report that `replay` gives, audit and hashes included.
+
+    `watcher` hears every event. Raises what `replay` raises.
+    """
+    started = time.perf_counter_ns()
+    compile_ns = warm_up(loaded.profile)
+    metadata = tape_metadata(loaded.profile, [f"scenario {loaded.scenario.name}"])
+    with TapeWriter(None, metadata) as tape:
+        run = _Run(loaded, None, tape, lambda progress: None, watcher=watcher)
+        run.feed(setup_commands(loaded), batch_size, "setup", None)
+        setup_count = run.commands_count
+        run.feed(market_commands(loaded), batch_size, "replay", None)
+        rows, audit, summary = run.finish()
+    report = _report(run, tape.tape_hash, setup_count, rows, audit, summary)
+    wall_ns = time.perf_counter_ns() - started - compile_ns
+    return msgspec.structs.replace(report, wall_ns=wall_ns, compile_ns=compile_ns)

@@ -190,10 +190,10 @@ def _toml_lines(table: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
             continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             yield f"{_toml_key(key)} = ["
-            yield from (f"  {_toml_value(item)}," for item in value)
+            yield from (f"  {toml_value(item)}," for item in value)
             yield "]"
         else:
-            yield f"{_toml_key(key)} = {_toml_value(value)}"
+            yield f"{_toml_key(key)} = {toml_value(value)}"
     for key, value in table.items():
         if isinstance(value, dict):
             yield ""
@@ -202,15 +202,16 @@ def _toml_lines(table: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value on one line: a table inline, a list, text, a whole number or a boolean."""
     if isinstance(value, dict):
-        pairs = (f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items() if v is not None)
+        pairs = (f"{_toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None)
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, bool | int):
         return str(value).lower()
     if isinstance(value, str):  # JSON escapes are TOML escapes, but for DEL

@@ -23,7 +23,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, BinaryIO, Self
 
 import msgspec
 import numpy as np
@@ -123,7 +123,8 @@ class TapeWriter:
 
     Use it as a context manager: leaving the block normally writes the end block, flushes to disk
     and renames; leaving it by an exception removes the partial file. `records` and, afterwards,
-    `tape_hash` (hex) tell what was written.
+    `tape_hash` (hex) tell what was written. Without a path the rows are checked and hashed, and
+    no file is made.
 
     >>> import tempfile
     >>> metadata = TapeMetadata(
@@ -139,13 +140,14 @@ class TapeWriter:
 
     def __init__(
         self,
-        path: Path | str,
+        path: Path | str | None,
         metadata: TapeMetadata,
         block_records: int = BLOCK_RECORDS_DEFAULT,
     ) -> None:
         if not 1 <= block_records <= BLOCK_RECORDS_MAX:
             raise ValueError(f"block_records: expected 1 to {BLOCK_RECORDS_MAX}")
-        self.path = Path(path)
+        self._is_kept = path is not None
+        self.path = Path("tape" if path is None else path)
         self.metadata = metadata
         self.records = 0
         self.tape_hash = ""
@@ -154,7 +156,7 @@ class TapeWriter:
         self._buffered = 0
         self._offset = 0
         self._time_ns = 0
-        self._file: io.BufferedWriter | None = None
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         text = msgspec.json.encode(self.metadata, order="deterministic")
@@ -169,7 +171,7 @@ class TapeWriter:
             0,
         )
         self._chain = _digest(fixed, text)
-        self._file = open(self._temporary, "wb")
+        self._file = open(self._temporary if self._is_kept else os.devnull, "wb")
         self._write(fixed, text, self._chain)
         return self
 
@@ -217,7 +219,8 @@ class TapeWriter:
         finally:
             self._file.close()
             self._file = None
-            self._temporary.unlink(missing_ok=True)
+            if self._is_kept:
+                self._temporary.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         assert self._file is not None, "the tape is open"
@@ -226,9 +229,10 @@ class TapeWriter:
         end = _BLOCK.pack(0, self.records)
         self._chain = _digest(self._chain, end)
         self._write(end, self._chain)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        os.replace(self._temporary, self.path)
+        if self._is_kept:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            os.replace(self._temporary, self.path)
         self.tape_hash = self._chain.hex()
 
     def _flush(self) -> None:

@@ -23,7 +23,7 @@ ORDER = (
     *("drawn_profiles", "fuzz", "run_folder", "run_journal", "replay", "verify", "convert"),
     *("export", "match", "situation", "calculate", "wording", "explain", "across"),
     *("explain_text", "study"),
-    *("printing", "cli", "__main__", "__init__"),
+    *("printing", "study_commands", "cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}
 REFERENCE_MAY_IMPORT = {"constants", "rows", "profile", "venue", "views", "reference"}

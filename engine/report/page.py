@@ -5,22 +5,23 @@ escaped, and JSON inside the page cannot close its script element. Numbers come 
 tables (`series.py`) and its summary; this file only lays them out.
 """
 
-import html
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from plotly.offline import get_plotlyjs
 
 from engine.audit import AuditResult, Check
 from engine.messages import RunSummary
 from engine.report import charts, words
+from engine.report.document import chart as _chart
+from engine.report.document import details as _details
+from engine.report.document import document
+from engine.report.document import table as _table
+from engine.report.document import text as _text
 from engine.report.series import Closer, LiquidationMap, MarketSeries, RunSeries, read_series
 from engine.venue import VenueProfile
 
-_HERE = Path(__file__).parent
 _ORDINARY = 1_000_000_000
 
 
@@ -95,67 +96,7 @@ def render_page(data: PageData) -> str:
             *_closing(data),
         ]
     )
-    scripts = "\n".join(
-        f'<script type="application/json" id="figure-{name}">{_json(figure)}</script>'
-        for name, figure in figures.items()
-    )
-    return (
-        "<!doctype html>\n"
-        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{_text(data.title)}</title>\n"
-        f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
-        f"{body}\n{scripts}\n"
-        f"<script>{get_plotlyjs()}</script>\n"
-        f"<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
-    )
-
-
-def _asset(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value), quote=True)
-
-
-def _json(value: object) -> str:
-    """JSON that cannot end its script element or open a comment."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def _table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int], kind: str = ""
-) -> str:
-    """A table of plain texts; `numbers` are the columns that align right."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{' class=n' if place in numbers else ''}>{_text(value)}</{tag}>"
-            for place, value in enumerate(row)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
-    return (
-        f'<table class="{kind}"><thead><tr>{cells("th", heads)}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table>"
-    )
-
-
-def _details(label: str, table: str) -> str:
-    return (
-        f"<details><summary>{_text(label)}</summary>"
-        f'<div class="scroll" tabindex="0">{table}</div></details>'
-    )
-
-
-def _chart(name: str, spoken: str) -> str:
-    return (
-        f'<div class="chart" role="img" aria-label="{_text(spoken)}" '
-        f'data-figure="figure-{name}"></div>'
-    )
+    return document(data.title, body, figures)
 
 
 def _number(value: float | None, places: int = 0) -> str:

@@ -3,12 +3,14 @@
 One table per thing a risk engineer asks for: events (raw integers), fills, marks, fund,
 liquidations, adl, and at the end accounts and positions. Money and prices are exact decimals,
 times are UTC nanoseconds, and each file carries its units as metadata. Memory does not grow with
-the run, except for the ids of accounts that were touched.
+the run, except for the ids of accounts that were touched. Without a folder everything is summed
+up and nothing is written.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -101,16 +103,31 @@ def event_columns(units: col.Units, events: np.ndarray) -> dict[str, pa.Array]:
     return fields
 
 
+class Watcher(Protocol):
+    """Who wants to hear of the fund and of deleveraging while a run goes on."""
+
+    def fund(self, times_ns: np.ndarray, balances: np.ndarray) -> None:
+        """The fund's balance after each change, in order."""
+
+    def adl(self, fills: list[Deleveraging]) -> None:
+        """ADL fills, in order."""
+
+
 class RunWriter:
     """Writes the tables of one run into a folder: `update` with every event, then `finish`.
 
     A folder that already holds tables is overwritten file by file. Rows must be EVENT rows in
-    order; batches may have any size and give the same files.
+    order; batches may have any size and give the same files. Without a folder only the summary
+    is made. `watcher` is told of the fund and of ADL.
     """
 
-    def __init__(self, out_dir: str | Path, profile: VenueProfile) -> None:
-        self._dir = Path(out_dir)
-        self._dir.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self, out_dir: str | Path | None, profile: VenueProfile, watcher: Watcher | None = None
+    ) -> None:
+        self._dir = None if out_dir is None else Path(out_dir)
+        if self._dir is not None:
+            self._dir.mkdir(parents=True, exist_ok=True)
+        self._watcher = watcher
         self.units = col.Units(profile)
         self._sinks: dict[str, _Sink] = {}
         self._pieces = WholeCommands()
@@ -144,6 +161,7 @@ class RunWriter:
         return self._summary()
 
     def _put(self, name: str, fields: Mapping[str, pa.Array]) -> None:
+        assert self._dir is not None, "tables are built only for a folder"
         sink = self._sinks.get(name)
         if sink is None:
             schema = pa.schema(
@@ -176,6 +194,8 @@ class RunWriter:
         self._write_adl(shared)
 
     def _write_events(self, events: np.ndarray) -> None:
+        if self._dir is None:
+            return
         self._put("events", event_columns(self.units, events))
 
     def _write_fills(self, fills: np.ndarray, values: np.ndarray) -> None:
@@ -187,6 +207,8 @@ class RunWriter:
         self._sums["traded"] += sum(notional[traded].tolist())
         np.add.at(self._lots, (taker["reason"], taker["market_id"]), np.abs(taker["lots"]))
         np.add.at(self._fills, taker["reason"], 1)
+        if self._dir is None:
+            return
         fields = {
             "time": col.times(taker["time_ns"]),
             "seq": pa.array(taker["seq"]),
@@ -219,6 +241,10 @@ class RunWriter:
         rows, change = events[chosen], change[chosen]
         after = self._fund + np.cumsum(change)
         self._follow_fund(rows["kind"], after, change)
+        if self._watcher is not None and len(rows):
+            self._watcher.fund(rows["time_ns"], after)
+        if self._dir is None:
+            return
         fills = rows["kind"] == c.EventKind.FILL
         labels = _KINDS + [f"fill_{name}" for name in col.names(c.Cause)]
         codes = np.where(fills, len(_KINDS) + rows["reason"], rows["kind"])
@@ -274,6 +300,8 @@ class RunWriter:
             places.append(mine[keep])
             prices.append(held[keep])
             self._prices[market_id] = held[-1]
+        if self._dir is None:
+            return marks
         place = np.concatenate([*places, np.zeros(0, np.int64)])
         order = np.argsort(place, kind="stable")
         price = np.concatenate([*prices, np.zeros((0, 3), np.int64)])[order]
@@ -304,6 +332,8 @@ class RunWriter:
                 self._sums[f"notional_{where}"] += each.notional[where]
                 self._sums[f"cost_{where}"] += each.cost[where]
                 self._sums[f"gain_{where}"] += each.gain[where]
+        if self._dir is None:
+            return
         rows = [asdict(each) for each in done]
 
         def ints(name: str, part: str | None = None) -> np.ndarray:
@@ -340,6 +370,10 @@ class RunWriter:
             who = each.counterparty_id
             self._deleveraged[who] = self._deleveraged.get(who, 0) + 1
         self._sums["adl_fills"] += len(shared)
+        if self._watcher is not None and shared:
+            self._watcher.adl(shared)
+        if self._dir is None:
+            return
         rows = [asdict(each) for each in shared]
         names = ("seq", "time_ns", "market_id", "bankrupt_id", "counterparty_id", "lots", "price")
         ints = {
@@ -376,6 +410,8 @@ class RunWriter:
         of_fund = positions[:, 0] == c.SystemAccount.INSURANCE_FUND
         np.add.at(self._inventory[:, 0], markets[of_fund], lots[of_fund])
         np.add.at(self._inventory[:, 1], markets[of_fund], unrealised[of_fund])
+        if self._dir is None:
+            return
         owner = np.searchsorted(accounts[:, 0], positions[:, 0])
         totals = np.zeros((len(accounts), 4), np.int64)
         for column, values in enumerate((margin, unrealised, np.abs(at_mark), lots != 0)):

@@ -1,0 +1,72 @@
+"""Studies: many runs of one scenario, compared. From Python everything comes as polars frames.
+
+from engine import study
+
+study.run("crash.toml", ['fund="5000000"'])               # one row
+study.compare("crash.toml", [...], seeds=8)               # a row a run
+study.sweep("studies/fund-size.toml", "out", workers=2)   # a row a run, kept in a folder
+study.reverse("studies/fund-size.toml")                   # a row a seed
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from engine.study.comparison import Variant
+
+__all__ = ["run", "compare", "sweep", "reverse", "read"]
+
+
+def run(
+    scenario: Path | str, changes: Sequence[str] = (), data: Path | str | None = None
+) -> "pl.DataFrame":
+    """One run as a frame of one row: every number of its report, and its hashes."""
+    import polars as pl
+
+    from engine.study.row import Request, run_request
+
+    return pl.DataFrame([run_request(Request.of(0, scenario, changes, data)).row])
+
+
+def compare(
+    scenario: Path | str,
+    variants: Sequence["Variant"],
+    *,
+    seeds: int = 1,
+    workers: int = 1,
+    data: Path | str | None = None,
+) -> "pl.DataFrame":
+    """The same tape, population and seeds under each variant: a row a run."""
+    from engine.study.comparison import compare as comparison
+
+    return comparison(scenario, variants, seeds=seeds, workers=workers, data=data).rows
+
+
+def sweep(
+    study: Path | str,
+    out: Path | str,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> "pl.DataFrame":
+    """Run a study file into a folder, or go on with it, and read its rows."""
+    from engine.study.sweeping import sweep as run_study
+
+    return run_study(study, out, workers=workers, progress=progress).rows
+
+
+def reverse(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":
+    """The edge of the study's condition: a row a seed."""
+    from engine.study.edges import reverse as search
+
+    return search(study, workers=workers).edges
+
+
+def read(out: Path | str, **options: Any) -> "pl.DataFrame":
+    """The rows of a finished or stopped sweep, in order."""
+    from engine.study.dataset import read_rows
+
+    return read_rows(Path(out), **options)

@@ -1,0 +1,302 @@
+"""A study file: which fields of a scenario vary, how their values are chosen, over which seeds.
+
+`load_study` is the only way in; what is wrong with the file is one line with file and field.
+`requests` is the plan written out: the same runs in the same order on every machine.
+"""
+
+import hashlib
+import math
+import os
+import tomllib
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from engine import constants as c
+from engine.messages import DecimalText, Message, Name, PathText, Text
+from engine.population.drawn import Randomness
+from engine.scenario import LoadedScenario, load_scenario
+from engine.strict import ScenarioError, decode_tree, resolve_path
+from engine.study.changes import expand, override
+from engine.study.row import Request
+from engine.units import UnitError, parse_decimal
+
+RUNS_MAX = 1_000_000
+DESIGN_STREAM = 1 << 24  # separates the draw of a design from every draw of a scenario
+UNIT_BITS = 53  # of a draw: what a float of a library holds without loss
+
+Value = bool | int | str | list[bool | int | str]
+Field = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^=\s]+$")]
+Bound = int | DecimalText
+
+
+class Vary(Message, frozen=True, kw_only=True):
+    """One field and its values: a list of them, or a range to draw from.
+
+    A range has whole numbers or decimal text for its ends, which it includes; `places` is how
+    many decimals a drawn text has. `log` draws evenly in the logarithm.
+    """
+
+    field: Field
+    values: list[Value] = msgspec.field(default_factory=list)
+    low: Bound | None = None
+    high: Bound | None = None
+    scale: Literal["linear", "log"] = "linear"
+    places: Annotated[int, Meta(ge=0, le=18)] = 0
+
+    def __post_init__(self) -> None:
+        ends = (self.low, self.high)
+        if bool(self.values) == (ends != (None, None)):
+            raise ValueError("Expected either values, or low and high")
+        if self.values:
+            return
+        if None in ends or type(self.low) is not type(self.high):
+            raise ValueError("Expected low and high, both whole numbers or both decimal text")
+        low, high = self.units()
+        if not low < high:
+            raise ValueError("Expected low below high")
+        if self.scale == "log" and low <= 0:
+            raise ValueError("Expected low above 0 for a log scale")
+
+    def units(self) -> tuple[int, int]:
+        """Both ends of the range in units of its last decimal."""
+        if isinstance(self.low, int):
+            return self.low, self.high
+        try:
+            return parse_decimal(self.low, self.places), parse_decimal(self.high, self.places)
+        except UnitError as error:
+            raise ValueError(f"Expected ends of {self.places} decimals: {error}") from None
+
+    def at(self, units: int) -> Value:
+        """A whole number of units as a value of the field."""
+        if isinstance(self.low, int):
+            return units
+        whole, part = divmod(units, 10**self.places)
+        return f"{whole}.{part:0{self.places}d}" if self.places else f"{whole}"
+
+    def drawn(self, draw: int) -> Value:
+        """The value at a draw of 0..2**53-1.
+
+        >>> Vary(field="fund", low="10", high="20", places=1).drawn(1 << 52)
+        '15.0'
+        """
+        if self.values:
+            return self.values[draw * len(self.values) >> UNIT_BITS]
+        low, high = self.units()
+        if self.scale == "log":
+            share = draw / (1 << UNIT_BITS)
+            return self.at(min(high, round(low * math.exp(share * math.log(high / low)))))
+        return self.at(low + (draw * (high - low + 1) >> UNIT_BITS))
+
+
+class Edge(Message, frozen=True, kw_only=True):
+    """What `reverse` looks for: where along one field a condition begins or ends to hold.
+
+    `condition` is adl_starts, bad_debt, or a column of a row, a comparison and a whole number:
+    `winner_cut_ppm > 5000`. The search stops when the edge is known to `within`.
+    """
+
+    vary: Vary
+    condition: Text
+    within: Bound
+
+    def __post_init__(self) -> None:
+        if self.vary.values:
+            raise ValueError("Expected low and high in vary")
+        if type(self.within) is not type(self.vary.low) or self.step() < 1:
+            raise ValueError("Expected within above 0, of the same kind as low and high")
+
+    def step(self) -> int:
+        """`within` in units of the range."""
+        if isinstance(self.within, int):
+            return self.within
+        try:
+            return parse_decimal(self.within, self.vary.places)
+        except UnitError as error:
+            raise ValueError(f"Expected within of {self.vary.places} decimals: {error}") from None
+
+
+class Study(Message, frozen=True, kw_only=True):
+    """A study file. `set` changes the scenario for every run; seeds count up from its own.
+
+    `grid` takes every combination of the values, `list` the first values of all fields, then the
+    second ones and so on; `latin_hypercube` and `sobol` draw `points` of them.
+    """
+
+    name: Name
+    title: Text
+    description: Annotated[str, Meta(max_length=10_000)] = ""
+    scenario: PathText
+    changes: list[Text] = msgspec.field(default_factory=list, name="set")
+    seeds: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    design: Literal["grid", "list", "latin_hypercube", "sobol"] = "grid"
+    points: Annotated[int, Meta(ge=1, le=RUNS_MAX)] | None = None
+    design_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    vary: list[Vary] = msgspec.field(default_factory=list)
+    show: list[Name] = msgspec.field(default_factory=list)
+    reverse: Edge | None = None
+
+    def __post_init__(self) -> None:
+        fields = [vary.field for vary in self.vary]
+        if len(set(fields)) != len(fields):
+            raise ValueError("Expected each field once in vary")
+        is_drawn = self.design in ("latin_hypercube", "sobol")
+        if is_drawn != (self.points is not None):
+            raise ValueError("Expected points for latin_hypercube and sobol, and only there")
+        for index, vary in enumerate(self.vary):
+            if not (vary.values or is_drawn):
+                raise ValueError(f"Expected values in vary[{index}] for design {self.design}")
+        if self.design == "list" and len({len(vary.values) for vary in self.vary}) > 1:
+            raise ValueError("Expected as many values of each field for design list")
+        count = math.prod(len(vary.values) for vary in self.vary) if self.design == "grid" else 1
+        if max(count, self.points or 1) * self.seeds > RUNS_MAX:
+            raise ValueError(f"Expected at most {RUNS_MAX} runs")
+
+
+@dataclass(frozen=True)
+class LoadedStudy:
+    """A checked study with the scenario it varies, as it is before any field is varied."""
+
+    file: str
+    study: Study
+    scenario_path: Path
+    base: LoadedScenario
+
+    def fail(self, field: str, reason: str) -> None:
+        """Raise ScenarioError naming the file and the field."""
+        raise ScenarioError(f"{self.file}: $.{field}: {reason}")
+
+    def key(self) -> str:
+        """BLAKE2b-128 of everything that decides the rows: file, scenario, venue, engine."""
+        parts = (
+            msgspec.json.encode(self.study, order="deterministic"),
+            self.base.scenario.hash().encode(),
+            self.base.profile.hash().encode(),
+            c.ENGINE_VERSION.encode(),
+        )
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "little") + part)
+        return digest.hexdigest()
+
+
+def load_study(path: Path | str) -> LoadedStudy:
+    """Read and check a study file and its scenario. Raises ScenarioError.
+
+    The scenario is a path inside the study's folder or inside the folder that holds that one.
+    """
+    path = Path(os.path.abspath(path))
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ScenarioError(f"{path.name}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ScenarioError(f"{path.name}: {error}") from None
+    study = decode_tree(path.name, tree, Study, "$")
+    folder = path.parent
+    scenario = resolve_path(path.name, folder, folder.parent, study.scenario, "scenario")
+    base = load_scenario(scenario, expand(scenario, study.changes))
+    return LoadedStudy(path.name, study, scenario, base)
+
+
+def points(loaded: LoadedStudy) -> list[tuple[Value, ...]]:
+    """The design written out: a tuple of values, in the order of `vary`, for each point."""
+    study = loaded.study
+    if study.design == "grid":
+        return list(product(*(vary.values for vary in study.vary)))
+    if study.design == "list":
+        return list(zip(*(vary.values for vary in study.vary), strict=True)) or [()]
+    draws = _sobol(loaded) if study.design == "sobol" else _hypercube(study)
+    return [
+        tuple(vary.drawn(draw) for vary, draw in zip(study.vary, row, strict=True)) for row in draws
+    ]
+
+
+def _hypercube(study: Study) -> list[tuple[int, ...]]:
+    """One draw from each of `points` equal stretches of every axis, in random order."""
+    count = study.points or 1
+    axes = []
+    for axis in range(len(study.vary)):
+        random = Randomness(study.design_seed, DESIGN_STREAM + axis)
+        order, inside = random.order(count).tolist(), random.uniform(count).tolist()
+        axes.append([((o << UNIT_BITS) + i) // count for o, i in zip(order, inside, strict=True)])
+    return list(zip(*axes, strict=True))
+
+
+def _sobol(loaded: LoadedStudy) -> list[tuple[int, ...]]:
+    """A scrambled Sobol sequence, as the library makes it."""
+    study = loaded.study
+    try:
+        from scipy.stats import qmc
+    except ImportError:
+        loaded.fail("design", "sobol needs scipy: pip install 'crashtape[study]'")
+    count = study.points or 1
+    if count & (count - 1):
+        loaded.fail("points", f"expected a power of two for design sobol, got {count}")
+    sequence = qmc.Sobol(len(study.vary), scramble=True, rng=study.design_seed)
+    rows = sequence.random(count)
+    return [tuple(int(each * (1 << UNIT_BITS)) for each in row) for row in rows.tolist()]
+
+
+def request(
+    loaded: LoadedStudy, number: int, values: dict[str, Any], seed: int, path: bool = False
+) -> Request:
+    """The run that sets these fields and this seed."""
+    changes = [*loaded.study.changes, *(override(field, value) for field, value in values.items())]
+    return Request(
+        number=number,
+        scenario=str(loaded.scenario_path),
+        changes=[*changes, override("seed", seed)],
+        inputs={field: as_cell(value) for field, value in values.items()} | {"seed": seed},
+        path=path,
+    )
+
+
+def as_cell(value: Value) -> int | str | bool:
+    """A value as one cell of a table; a list becomes JSON."""
+    return msgspec.json.encode(value).decode() if isinstance(value, list) else value
+
+
+def seeds_of(loaded: LoadedStudy) -> list[int]:
+    """The seeds of a study: the scenario's own, and those after it."""
+    first = loaded.base.scenario.seed
+    return [first + step for step in range(loaded.study.seeds)]
+
+
+def requests(loaded: LoadedStudy) -> list[Request]:
+    """Every run of the study in order: point by point, and the seeds of each."""
+    fields = [vary.field for vary in loaded.study.vary]
+    plan = []
+    for values in points(loaded):
+        named = dict(zip(fields, values, strict=True))
+        plan += [
+            request(loaded, len(plan) + place, named, seed)
+            for place, seed in enumerate(seeds_of(loaded))
+        ]
+    return plan
+
+
+def check_plan(loaded: LoadedStudy, plan: list[Request]) -> None:
+    """Refuse values that no run could take, before the first one begins. Raises ScenarioError.
+
+    Every value of a list is tried, and the ends of every range, each by itself.
+    """
+    for index, vary in enumerate(loaded.study.vary):
+        tried = vary.values or [vary.low, vary.high]
+        for value in tried if loaded.study.design != "list" else ():
+            changes = [*loaded.study.changes, override(vary.field, value)]
+            _try(loaded, changes, f"vary[{index}]")
+    for each in (plan[0], plan[-1]):
+        _try(loaded, each.changes, "vary")
+
+
+def _try(loaded: LoadedStudy, changes: list[str], place: str) -> None:
+    """Load the scenario with these changes; a refusal also names the study's field."""
+    try:
+        load_scenario(loaded.scenario_path, expand(loaded.scenario_path, changes))
+    except ScenarioError as error:
+        loaded.fail(place, str(error))

@@ -1,0 +1,173 @@
+"""The commands for many runs: compare, sweep, reverse. `cli.py` names them and maps errors."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.printing import print_rows, progress_bar, seconds
+
+WorkersOption = Annotated[
+    int, typer.Option(min=0, help="Processes that make runs; 0: one for each core.")
+]
+AT_FAULT, INTERRUPTED = 1, 130
+
+
+@contextmanager
+def _counting(label: str) -> Iterator:
+    """A bar that counts; gives the callback for it."""
+    with progress_bar() as bar:
+        task = bar.add_task(label, total=None, amount="")
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, amount=f"{done:,} of {total:,}")
+
+        yield show
+
+
+def _cores(workers: int) -> int:
+    return workers or len(os.sched_getaffinity(0))
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",")] if text else []
+
+
+def compare(
+    scenario: Annotated[Path, typer.Argument(help="The scenario, a TOML file.")],
+    profiles: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Venue profiles to compare.")
+    ] = None,
+    policies: Annotated[
+        str | None,
+        typer.Option(metavar="X,FIELD=Y", help="Choices of losses.*, against the scenario as is."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE[; ...]", help="A variant; may be repeated."),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", metavar="PATH=VALUE", help="A change for all; may be repeated."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from the scenario's on.")] = 1,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("runs/compare"),
+    workers: WorkersOption = 0,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A folder the scenario's files may also be in.")
+    ] = None,
+) -> None:
+    """Run one scenario under several rules: same tape, same population, same seeds."""
+    from engine.study.comparison import compare as comparison
+    from engine.study.comparison import same_start, variants_of
+    from engine.study.page import overview, write_comparison
+
+    variants = variants_of(_listed(profiles), _listed(policies), sets or [])
+    with _counting("Comparing") as show:
+        found = comparison(
+            scenario,
+            variants,
+            seeds=seeds,
+            workers=_cores(workers),
+            also=also or [],
+            data=data,
+            progress=show,
+        )
+    page = write_comparison(found, out)
+    heads, rows = overview(found)
+    _print_table(heads, rows)
+    print(same_start(found))
+    print(f"Rows: {out / 'runs.parquet'}   Page: {page}")
+    for line in found.failed:
+        print(f"error: {line}", file=sys.stderr)
+    if found.failed:
+        raise typer.Exit(AT_FAULT)
+
+
+def _print_table(heads: list[str], rows: list[list[str]]) -> None:
+    """A table of rich; as wide as it needs to be where standard output is no terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, head in enumerate(heads):
+        table.add_column(escape(head), justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=1_000)
+    console.print(table)
+
+
+def sweep(
+    study: Annotated[Path, typer.Argument(help="The study, a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write, or to go on with.")] = None,
+    workers: WorkersOption = 0,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Use this Dask scheduler's workers.")
+    ] = None,
+    local_cluster: Annotated[
+        bool, typer.Option("--local-cluster", help="Use a Dask cluster made on this machine.")
+    ] = False,
+) -> None:
+    """Make every run of a study; a stopped sweep goes on where it stopped."""
+    from engine.study.plan import load_study
+    from engine.study.sweeping import sweep as run_study
+
+    folder = out or Path("runs") / load_study(study).study.name
+    try:
+        with _counting("Sweeping") as show:
+            swept = run_study(
+                study,
+                folder,
+                workers=_cores(workers),
+                cluster=local_cluster or scheduler is not None,
+                scheduler=scheduler,
+                progress=show,
+            )
+    except KeyboardInterrupt:
+        text = "error: interrupted; finished runs are kept, the same command goes on"
+        print(text, file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    rows = swept.rows
+    rate = f" ({swept.made_count / swept.wall_ns * 1e9:.2f} a second)" if swept.made_count else ""
+    print(swept.study.study.title)
+    made = f"{swept.made_count:,} made now in {seconds(swept.wall_ns)}{rate}"
+    print(f"{rows.height:,} runs, {made}.")
+    print(f"Rows: {folder / 'runs'}   Page: {folder / 'study.html'}")
+    if swept.failed_count:
+        first = rows.filter(rows["error"] != "").row(0, named=True)
+        count = f"{swept.failed_count:,} runs failed"
+        print(f"error: {count}; run {first['run']}: {first['error']}", file=sys.stderr)
+        raise typer.Exit(AT_FAULT)
+
+
+def reverse(
+    study: Annotated[Path, typer.Argument(help="The study, a TOML file with [reverse].")],
+    out: Annotated[Path | None, typer.Option(help="A folder for edges and runs.")] = None,
+    workers: WorkersOption = 0,
+) -> None:
+    """Find where along one field a condition begins or ceases to hold, for each seed."""
+    from engine.study.edges import reverse as search
+    from engine.study.edges import summary_rows, write
+
+    with _counting("Searching") as show:
+        found = search(study, workers=_cores(workers), progress=show)
+    if out is not None:
+        write(found, out)
+    heads = ["Seed", "Outcome", "Holds at", "Not at", "Runs"]
+    columns = ("seed", "edge", "holds_at", "not_at", "runs")
+    rows = [
+        [str("" if row[name] is None else row[name]) for name in columns]
+        for row in found.edges.iter_rows(named=True)
+    ]
+    print(f"{found.study.study.title}: {found.edge.vary.field} where {found.edge.condition}")
+    _print_table(heads, rows)
+    print_rows(summary_rows(found))
