@@ -9,6 +9,7 @@ functions run as plain Python.
 import functools
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -119,9 +120,24 @@ INTS_4 = types.UniTuple(types.int64, 4)
 INTS_6 = types.UniTuple(types.int64, 6)
 
 SHARES_MAX = 4  # processes that compile side by side
-PARTS: list[tuple[str, Dispatcher, tuple]] = []
 PART_WORDS = 128  # words of the header kept for addresses
 FIRST_PART_WORD = 256
+
+
+def _places() -> dict[tuple[str, str], int]:
+    """Every part in the sources and the word of its address. Machine code in the cache knows these
+    words, so they must not depend on which file happens to be imported first."""
+    found = [
+        (path.stem, name)
+        for path in sorted(Path(__file__).parent.glob("*.py"))
+        for name in re.findall(r"^@part\(\w+\)\ndef (\w+)\(", path.read_text("utf-8"), re.M)
+    ]
+    assert len(found) <= PART_WORDS, "the header has no word left for another part"
+    return {key: place for place, key in enumerate(found)}
+
+
+PLACES = _places()
+PARTS: dict[int, tuple[str, Dispatcher, tuple, types.Type]] = {}
 
 
 def part(returns: types.Type) -> Callable:
@@ -131,9 +147,9 @@ def part(returns: types.Type) -> Callable:
         if not JIT:
             return _plain(function)
         count = function.__code__.co_argcount
-        word = FIRST_PART_WORD + len(PARTS)
-        assert len(PARTS) < PART_WORDS, "the header has no word left for another part"
-        PARTS.append((function.__name__, _cached(function), (types.int64,) * count, returns))
+        place = PLACES[function.__module__.rpartition(".")[2], function.__name__]
+        word = FIRST_PART_WORD + place
+        PARTS[place] = (function.__name__, _cached(function), (types.int64,) * count, returns)
         names = function.__code__.co_varnames[:count]
         source = f"def shell({', '.join(names)}):\n    return call(s, ({', '.join(names)},))\n"
         scope = {"call": _call_through(word, returns)}
@@ -180,7 +196,7 @@ def compile_part(index: int) -> object:
 
 def compile_share(share: int, shares: int) -> None:
     """Compile every `shares`-th part from `share` on into the cache."""
-    for index in range(share, len(PARTS), shares):
+    for index in sorted(PARTS)[share::shares]:
         compile_part(index)
 
 
@@ -206,9 +222,11 @@ def link_parts(words: np.ndarray, tell: Callable[[str, int, int], None] | None =
     total) before each."""
     shares = min(SHARES_MAX, os.cpu_count() or 1) if is_cold() else 1
     others = _start_shares(shares)
-    order = sorted(range(len(PARTS)), key=lambda index: (index % shares, index))
+    places = sorted(PARTS)
+    own = len(places[::shares])
+    order = [index for share in range(shares) for index in places[share::shares]]
     for number, index in enumerate(order):
-        if index % shares != 0:
+        if number >= own:
             while others:  # their work is in the cache once they are done; ours if they failed
                 others.pop().wait()
         if tell is not None:

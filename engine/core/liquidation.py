@@ -217,11 +217,22 @@ def place_order(s, account_row, domain_row, position_row, step_index, lots):
     return filled
 
 
+@kernel
+def same_terms(s, index, other):
+    """Part of R87: two steps that ask the same market for the same price."""
+    a, b = steps(s)[index], steps(s)[other]
+    same = a["limit"] == b["limit"] and a["limit_ppm"] == b["limit_ppm"]
+    return same and a["channel"] == b["channel"]
+
+
 @part(INT)
 def place_steps(s, account_row, domain_row, position_row):
     """Implements R87: how the liquidation ended, or 0 when the position goes on."""
     position = positions(s)[position_row]
+    tried = -1
     for index in range(header(s)[H.STEPS_COUNT]):
+        if tried >= 0 and same_terms(s, index, tried):
+            continue
         lots = step_lots(s, account_row, domain_row, position_row, index)
         if lots == 0:
             continue
@@ -236,7 +247,7 @@ def place_steps(s, account_row, domain_row, position_row):
             wait(s, account_row, domain_row, pause_ns)
             return LiquidationEnd.PAUSED.value
         if whole:
-            return GO_ON
+            tried = index
     return GO_ON
 
 

@@ -14,6 +14,7 @@ from engine.constants import (
     SystemAccount,
 )
 from engine.reference import margin, orders
+from engine.reference.book import Order
 from engine.reference.ledger import World
 from engine.reference.records import Account, Case, Command, Domain
 
@@ -136,12 +137,17 @@ def cancel_opening(world: World, domain: Domain) -> bool:
     found = [
         order
         for order in account.orders.values()
-        if not order.flags & Flag.REDUCE_ONLY
-        and world.domain_of(world.position(account, order.market_id, order.position_side)) == domain
+        if not order.flags & Flag.REDUCE_ONLY and domain_of_order(world, account, order) == domain
     ]
     for order in sorted(found, key=lambda order: order.seq):
         orders.cancel(world, order, CancelReason.RESTRICTED)
     return bool(found)
+
+
+def domain_of_order(world: World, account: Account, order: Order) -> Domain:
+    """Part of R94: the domain of the order's leg, the cross one while there is no leg."""
+    leg = world.find_position(account, order.market_id, order.position_side)
+    return world.domain_of(leg) if leg else (account.row, 0, 0)
 
 
 # -- margin calls -----------------------------------------------------------------------------

@@ -103,9 +103,13 @@ def work_off(world: World, domain: Domain, deferred: bool) -> LiquidationEnd:
 
 
 def place_steps(world: World, domain: Domain, position: Position) -> LiquidationEnd | None:
-    """R87. The profile's order steps, each if it applies; an order for everything is the last.
-    Returns how the liquidation ended, or None when the position goes on to the waterfall."""
+    """R87. The profile's order steps, each if it applies; after an order for everything no other on
+    the same terms. Returns how the liquidation ended, or None when the position goes on to the waterfall."""
+    tried = None
     for step in world.policy.steps:
+        terms = (step.limit, step.limit_ppm, step.channel)
+        if terms == tried:
+            continue
         lots = sizing.step_lots(world, domain, position, step)
         if lots == 0:
             continue
@@ -119,7 +123,7 @@ def place_steps(world: World, domain: Domain, position: Position) -> Liquidation
             wait(world, domain, step.pause_ns)
             return LiquidationEnd.PAUSED
         if whole:
-            break
+            tried = terms
     return None
 
 
