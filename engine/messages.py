@@ -48,7 +48,7 @@ class PricePoint(Message, frozen=True, kw_only=True):
     time: str  # RFC 3339 with a zone: 2020-03-12T10:48:30Z
     market: Name
     price: DecimalText
-    role: Literal["index", "mark"] = msgspec.field(default="index", name="as")
+    role: Literal["index", "mark", "trade"] = msgspec.field(default="index", name="as")
     source: str = ""  # empty: the source of the whole table
     step_seconds: Seconds | None = None
 

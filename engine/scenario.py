@@ -64,6 +64,7 @@ from engine.venue import (
 STEPS_MAX = 10_000_000  # of one stretch between two points: its noise is held in memory
 SEARCH_ROWS_MAX = 2_000_000  # how far into a tape a market's first price may be
 NOISE_STREAM = 1 << 20  # separates price noise from the streams of the population
+POINT_KINDS = {"index": CommandKind.INDEX, "mark": CommandKind.MARK, "trade": CommandKind.TRADE}
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def _check(loaded: LoadedScenario) -> None:
         roles = [point.role for point in points if point.market == symbol]
         if "index" not in roles:
             loaded.fail("prices.points", f"expected an index price of {symbol}, got none")
-        for role in ("index", "mark"):
+        for role in POINT_KINDS:
             _check_points(loaded, symbol, role)
     for index, file in enumerate(scenario.prices.files):
         if reason := check_kind(file):
@@ -293,7 +294,7 @@ def _point_rows(loaded: LoadedScenario, symbol: str, role: str) -> Iterator[np.n
     market_id, numbers = loaded.numbers[symbol]
     decimals = loaded.profile.markets[market_id - 1].price_decimals
     points = [point for point in prices.points if (point.market, point.role) == (symbol, role)]
-    kind = CommandKind.INDEX if role == "index" else CommandKind.MARK
+    kind = POINT_KINDS[role]
     tick = numbers.tick_price
     ticks = [parse_decimal(point.price, decimals) // tick for point in points]
     times = [parse_time_ns(point.time) for point in points]
@@ -422,17 +423,17 @@ def _find_start(loaded: LoadedScenario) -> tuple[int, dict[str, MarketStart]]:
 def _build_population(loaded: LoadedScenario) -> tuple[Population | None, list[FitRow]]:
     """Draw or read the population; refusals name the scenario."""
     wanted, starts = loaded.scenario.population, loaded.start[1]
-    marginal = loaded.profile.margin.tier_mode == "marginal"
+    rule = loaded.profile.margin
     if wanted is None:
         return None, []
     try:
         if isinstance(wanted, DrawnPopulation):
             order = [starts[market.market] for market in wanted.markets]
-            drawn = draw_population(wanted, order, marginal, loaded.scenario.seed)
+            drawn = draw_population(wanted, order, rule, loaded.scenario.seed)
             return drawn, fit_rows(drawn, wanted, order)
         path = loaded.resolve(wanted.path, "population.path")
         read = read_population(path, loaded.profile, starts)
-        return read, file_fit_rows(read, starts, marginal)
+        return read, file_fit_rows(read, starts, rule)
     except PopulationError as error:
         raise ScenarioError(f"{loaded.file}: $.{error}") from None
 
