@@ -83,7 +83,7 @@ def money_difference(rows: dict[str, np.ndarray], events: np.ndarray) -> int:
     return balances - entries - deposits
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize("venue", shipped_venues())
 def test_one_crash_on_every_venue_conserves_money_to_the_unit(venue: str, seed: int, tmp_path):
     profile = load_venue(venue)
