@@ -14,6 +14,8 @@ from engine import constants as c
 from engine.constants import EventKind, SystemAccount
 from engine.messages import Fact, MeasuredFact, RunSummary
 from engine.profile import VenueProfile
+from engine.vectors import position_values
+from engine.venue import market_numbers
 
 MEASURES = {
     "sum": "amounts of every event of a kind",
@@ -24,6 +26,7 @@ MEASURES = {
     "open_interest": "lots of a market that accounts hold long at the end",
     "liquidations": "that began of an account",
     "balance": "wallet and isolated margins of an account at the end",
+    "equity": "balance and open profit at the last mark, of an account at the end",
     "lots": "of an account at the end, over every market",
     "clawback_percent": "what winners gave of their profit, in per cent",
 }
@@ -140,10 +143,22 @@ class Measures:
         mine = (held[:, 0] >= ids.start) & (held[:, 0] < ids.stop)
         if what == "lots":
             return Decimal(int(held[mine, 3].sum()))
-        if what != "balance":
+        if what not in ("balance", "equity"):
             raise KeyError(what)
         owned = (wallets[:, 0] >= ids.start) & (wallets[:, 0] < ids.stop)
-        return self._money(int(wallets[owned, 1].sum()) + int(held[mine, 5].sum()))
+        total = int(wallets[owned, 1].sum()) + int(held[mine, 5].sum())
+        return self._money(total + (self._open_profit(held[mine]) if what == "equity" else 0))
+
+    def _open_profit(self, held: np.ndarray) -> int:
+        """What positions (canonical rows) would bring at the last mark of their market."""
+        profit = 0
+        for market_id in np.unique(held[:, 1]).tolist():
+            numbers = market_numbers(self._profile, self._profile.markets[market_id - 1])
+            mine = held[held[:, 1] == market_id]
+            marks = np.full(len(mine), self._marks[market_id][2])
+            values = position_values(numbers, mine[:, 3], marks)
+            profit += int(values.sum()) - int(mine[:, 4].sum())
+        return profit
 
     def _market_id(self, symbol: str) -> int:
         symbols = [market.symbol for market in self._profile.markets]
