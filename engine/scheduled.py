@@ -72,8 +72,11 @@ class Stage:
             if item.account is not None:
                 owners = self.ids[item.account]
             times = item.times_ns()
-            yield _copied(row, owners, times, orders + 1 if item.command in ORDERS else 0)
-            orders += len(owners) * len(times)
+            if item.command in ORDERS:
+                yield _copied(row, owners, times, orders + 1)
+                orders += len(owners) * len(times)
+            else:
+                yield _copied(row, owners, times)
 
     def _price(self, text: str, symbol: str, field: str) -> int:
         market = self.profile.markets[self.numbers[symbol][0] - 1]

@@ -22,9 +22,13 @@ STATED = """
 name = "pair"
 copies = 2
 wallet = "5000"
-positions = [
-  { market = "BTCUSDT", side = "short", lots = 100, entry = "7900.5", leverage = 5, margin = "200" },
-]
+[[accounts.positions]]
+market = "BTCUSDT"
+side = "short"
+lots = 100
+entry = "7900.5"
+leverage = 5
+margin = "200"
 
 [[schedule]]
 time = "2020-03-12T10:00:30Z"
@@ -102,7 +106,7 @@ def test_the_exchange_accepts_them_and_measures_name_them(small):
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ('command = "clock"', 'command = "clok"', "$.schedule[0].command: invalid value 'clok'"),
+        ('command = "clock"', 'command = "clok"', "$.schedule[0].command: invalid enum value 'clok'"),
         ('amount = "7.5"', "", "$.schedule[1]: expected amount with deposit"),
         ('amount = "7.5"', 'amount = "7.5"\nlots = 1', "$.schedule[1]: expected no lots with"),
         ("every_seconds = 30\n", "", "$.schedule[0]: expected every_seconds and until together"),
@@ -112,9 +116,9 @@ def test_the_exchange_accepts_them_and_measures_name_them(small):
          "$.schedule[1].account: expected one of fund, pair, got 'par'"),
         ('name = "pair"', 'name = "fund"', "$.accounts[0]: expected a name other than 'fund'"),
         ('entry = "7900.5"', 'entry = "7900.555"', "$.accounts[0].positions[0].entry: expected"),
-        ('side = "short", lots = 100', 'side = "flat", lots = 100',
-         "$.accounts[0].positions[0].side: invalid value 'flat'"),
-        ('{ market = "BTCUSDT", side', '{ market = "ETHUSDT", side',
+        ('side = "short"', 'side = "flat"',
+         "$.accounts[0].positions[0].side: invalid enum value 'flat'"),
+        ('market = "BTCUSDT"\nside', 'market = "ETHUSDT"\nside',
          "$.accounts[0]: expected a market of BTCUSDT, got 'ETHUSDT'"),
         ("copies = 2", 'assets = [{ market = "BTCUSDT", lots = 1 }]',
          "$.accounts[0].assets[0].market: expected a collateral, got 'BTCUSDT'"),
