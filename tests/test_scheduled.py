@@ -106,7 +106,8 @@ def test_the_exchange_accepts_them_and_measures_name_them(small):
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ('command = "clock"', 'command = "clok"', "$.schedule[0].command: invalid enum value 'clok'"),
+        ('command = "clock"', 'command = "clok"',
+         "$.schedule[0].command: invalid enum value 'clok'"),
         ('amount = "7.5"', "", "$.schedule[1]: expected amount with deposit"),
         ('amount = "7.5"', 'amount = "7.5"\nlots = 1', "$.schedule[1]: expected no lots with"),
         ("every_seconds = 30\n", "", "$.schedule[0]: expected every_seconds and until together"),
