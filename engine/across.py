@@ -12,9 +12,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from engine.explain import Explanation, explain
-from engine.messages import Message
 from engine.patched import load_patched
 from engine.profile import Market, VenueProfile
+from engine.shapes import Message
 from engine.situation import (
     AccountState,
     Implementation,

@@ -10,9 +10,10 @@ from fractions import Fraction
 
 from engine import constants as c
 from engine.constants import CommandKind, EventKind, SystemAccount
-from engine.messages import Message, Patch
+from engine.messages import Patch
 from engine.profile import VenueProfile
 from engine.reference.margin import value
+from engine.shapes import Message
 from engine.situation import (
     Event,
     Implementation,

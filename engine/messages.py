@@ -11,35 +11,27 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from engine import constants as c
 from engine.column_map import ColumnMap
-from engine.units import UnitError, parse_decimal, parse_time_ns
-
-DecimalText = Annotated[str, Meta(pattern=r"^[0-9]{1,24}(\.[0-9]{1,18})?$")]
-Ppm = Annotated[int, Meta(ge=0, le=c.PPM)]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:/-]+$")]
-Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
-PathText = Annotated[str, Meta(min_length=1, max_length=400)]
-Lots = Annotated[int, Meta(ge=1, le=c.LOTS_MAX)]
-Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+from engine.shapes import (
+    DecimalText,
+    Lots,
+    Message,
+    Name,
+    PathText,
+    Ppm,
+    Seconds,
+    Text,
+    checked_ns,
+)
+from engine.staged import FUND_NAME, Account, Evidence, Fact, MeasuredFact, Scheduled
+from engine.units import UnitError, parse_decimal
 
 ACCOUNTS_MAX = 10_000_000  # of one drawn population; more does not fit a desk machine
 ENTRY_SPREAD_MAX_PPM = 500_000  # entries further off would not be a venue's open interest
 NOISE_MAX_PPM = 10_000  # 1 % a step; louder noise would drown the published points
-
-
-class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every message: immutable, keyword-only, unknown fields refused."""
-
-
-def _checked_ns(text: str) -> int:
-    """The time in nanoseconds, or the ValueError that msgspec reports with its path."""
-    time_ns = parse_time_ns(text)
-    if not 0 <= time_ns <= c.TIME_MAX_NS:
-        raise ValueError(f"expected a time from 1970 to the year 2116, got {text}")
-    return time_ns
 
 
 class PricePoint(Message, frozen=True, kw_only=True):
@@ -48,12 +40,12 @@ class PricePoint(Message, frozen=True, kw_only=True):
     time: str  # RFC 3339 with a zone: 2020-03-12T10:48:30Z
     market: Name
     price: DecimalText
-    role: Literal["index", "mark"] = msgspec.field(default="index", name="as")
+    role: Literal["index", "mark", "trade"] = msgspec.field(default="index", name="as")
     source: str = ""  # empty: the source of the whole table
     step_seconds: Seconds | None = None
 
     def __post_init__(self) -> None:
-        _checked_ns(self.time)
+        checked_ns(self.time)
 
 
 class PriceFile(Message, frozen=True, kw_only=True):
@@ -98,7 +90,7 @@ class Prices(Message, frozen=True, kw_only=True):
     end: str | None = None
 
     def __post_init__(self) -> None:
-        edges = [_checked_ns(text) for text in (self.begin, self.end) if text is not None]
+        edges = [checked_ns(text) for text in (self.begin, self.end) if text is not None]
         if edges != sorted(set(edges)):
             raise ValueError("Expected begin before end")
         given = [bool(self.points), bool(self.files), self.tape is not None]
@@ -117,7 +109,7 @@ class FundingTick(Message, frozen=True, kw_only=True):
     rate_ppb: Annotated[int, Meta(ge=-c.PPB, le=c.PPB)]
 
     def __post_init__(self) -> None:
-        _checked_ns(self.time)
+        checked_ns(self.time)
 
 
 class DrawnMarket(Message, frozen=True, kw_only=True):
@@ -260,22 +252,6 @@ def spread_depth(
     return tuple(levels)
 
 
-class Fact(Message, frozen=True, kw_only=True):
-    """A published fact that the scenario should be read against."""
-
-    what: Text
-    value: Text
-    source: Text
-
-
-class Evidence(Message, frozen=True, kw_only=True):
-    """Where a number of the scenario comes from. `assumed` fields are listed by every report."""
-
-    field: Annotated[str, Meta(min_length=1, max_length=200)]
-    source: Text
-    status: Literal["published", "third_party", "assumed"]
-
-
 class Capacities(Message, frozen=True, kw_only=True):
     """Sizes of the engine's tables where the scenario knows better; None leaves the default."""
 
@@ -290,7 +266,7 @@ class Scenario(Message, frozen=True, kw_only=True):
     `patch` maps a dotted path inside the venue profile to the value it takes instead.
     `feedback_ppm` is the share of the derived mark in the mark: at 0 the mark is the tape's own
     (the index where it has none) and the run a pure replay, at 1_000_000 it is derived as the
-    profile says, so that liquidations move it.
+    profile says, so that liquidations move it. `digest` is the event digest of the run as shipped.
     """
 
     name: Name
@@ -303,9 +279,12 @@ class Scenario(Message, frozen=True, kw_only=True):
     prices: Prices
     funding: list[FundingTick] = []
     population: DrawnPopulation | FilePopulation | None = None
+    accounts: list[Account] = []
+    schedule: list[Scheduled] = []
     liquidity: dict[Name, CurveLiquidity | TapeLiquidity | NoLiquidity] = {}
     fund: DecimalText = "0"
     feedback_ppm: Ppm = c.PPM
+    digest: Annotated[str, Meta(pattern="^([0-9a-f]{32,64})?$")] = ""
     facts: list[Fact] = []
     evidence: list[Evidence] = []
     capacities: Capacities = Capacities()
@@ -317,6 +296,12 @@ class Scenario(Message, frozen=True, kw_only=True):
         used += [(f"prices.files[{i}]", p.market) for i, p in enumerate(self.prices.files)]
         used += [(f"funding[{i}]", tick.market) for i, tick in enumerate(self.funding)]
         used += [("liquidity", market) for market in self.liquidity]
+        used += [
+            (f"accounts[{i}]", held.market)
+            for i, account in enumerate(self.accounts)
+            for held in (*account.positions, *account.assets)
+        ]
+        used += [(f"schedule[{i}]", s.market) for i, s in enumerate(self.schedule) if s.market]
         if isinstance(self.population, DrawnPopulation):
             drawn = self.population.markets
             used += [(f"population.markets[{i}]", m.market) for i, m in enumerate(drawn)]
@@ -324,6 +309,15 @@ class Scenario(Message, frozen=True, kw_only=True):
             if market not in self.markets:
                 names = ", ".join(self.markets)
                 raise ValueError(f"Expected a market of {names}, got {market!r} - at `$.{place}`")
+
+        names = [account.name for account in self.accounts]
+        if len(set(names)) != len(names):
+            raise ValueError("Expected each account name once - at `$.accounts`")
+        for index, item in enumerate(self.schedule):
+            if item.account not in (None, FUND_NAME, *names):
+                wanted = ", ".join([FUND_NAME, *names])
+                where = f" - at `$.schedule[{index}].account`"
+                raise ValueError(f"Expected one of {wanted}, got {item.account!r}{where}")
 
     def hash(self) -> str:
         """BLAKE2b-128 of the canonical encoding: equal for equal scenarios."""
@@ -455,6 +449,7 @@ class Report(Message, frozen=True, kw_only=True):
     patches: list[Patch]
     assumed_fields: list[str]
     facts: list[Fact]
+    measured: list[MeasuredFact]
     start_ns: int
     end_ns: int
     setup_commands_count: int

@@ -85,6 +85,10 @@ def print_report(report: "Report", out: Path) -> None:
     rows = words.summary_rows(report.summary, report.identity.difference_quote)
     print_rows([(row.label, row.value, row.note) for row in rows])
     print()
+    for fact in report.measured:
+        mark = "" if fact.ok else "  OUTSIDE"
+        within = f" within {fact.tolerance}" if fact.tolerance != "0" else ""
+        print(f"Fact: {fact.what}: asked {fact.expected}{within}, got {fact.got}{mark}")
     if report.refused_reasons:
         refused = ", ".join(f"{name} {count}" for name, count in report.refused_reasons.items())
         print(f"Refused commands: {refused}")

@@ -22,7 +22,8 @@ from engine.audit import Audit, AuditResult
 from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, is_cold, link_parts
 from engine.digest import EventDigest, state_digest
 from engine.exchange import Exchange
-from engine.messages import MoneyIdentity, RefusedCommand, Report, RunSummary
+from engine.measures import MeasureError, Measures
+from engine.messages import MeasuredFact, MoneyIdentity, RefusedCommand, Report, RunSummary
 from engine.report import story
 from engine.report.page import page_data, write_page
 from engine.report.planned import liquidation_map
@@ -160,6 +161,7 @@ class _Run:
         self.digest = EventDigest()
         limited = loaded.profile.losses.limits_fund
         self.audit = Audit(self.numbers, fund_is_limited=limited)
+        self.measures = Measures(loaded.profile, loaded.stage.ids)
         self.writer = RunWriter(folder, loaded.profile, watcher)
         self.watcher = watcher
         self.refused: list[RefusedCommand] = []
@@ -200,6 +202,7 @@ class _Run:
             self._note_refused(rejected, stage)
         self.digest.update(events)
         self.audit.update(events)
+        self.measures.update(events)
         self.writer.update(events)
         if self.watcher is not None:
             self.watcher.events(events)
@@ -263,6 +266,14 @@ def _identity(rows: dict[str, np.ndarray], audit: AuditResult) -> MoneyIdentity:
     )
 
 
+def _measured(run: _Run, rows: dict[str, np.ndarray], summary: RunSummary) -> list[MeasuredFact]:
+    """The scenario's measured facts beside what the run shows."""
+    try:
+        return run.measures.compare(run.loaded.scenario.facts, summary, rows)
+    except MeasureError as error:
+        raise ReplayError(f"{run.loaded.file}: $.facts: {error}") from None
+
+
 def _report(
     run: _Run,
     tape_hash: str,
@@ -290,6 +301,7 @@ def _report(
         patches=list(loaded.patches),
         assumed_fields=assumed_fields(loaded),
         facts=scenario.facts,
+        measured=_measured(run, rows, summary),
         start_ns=run.first_ns,
         end_ns=run.last_ns,
         setup_commands_count=setup_count,

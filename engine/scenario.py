@@ -41,6 +41,7 @@ from engine.population.drawn import MarketStart, Randomness, draw_population, fi
 from engine.population.file import file_fit_rows, read_population
 from engine.price_files import check_kind, file_rows
 from engine.rows import COMMAND
+from engine.scheduled import Stage
 from engine.strict import (
     ScenarioError,
     decode_tree,
@@ -64,6 +65,7 @@ from engine.venue import (
 STEPS_MAX = 10_000_000  # of one stretch between two points: its noise is held in memory
 SEARCH_ROWS_MAX = 2_000_000  # how far into a tape a market's first price may be
 NOISE_STREAM = 1 << 20  # separates price noise from the streams of the population
+POINT_KINDS = {"index": CommandKind.INDEX, "mark": CommandKind.MARK, "trade": CommandKind.TRADE}
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,22 @@ class LoadedScenario:
         """The population and its table of asked against drawn."""
         return _build_population(self)
 
+    @cached_property
+    def stage(self) -> Stage:
+        """The named accounts, with ids after those of the population, and the schedule."""
+        population, first_id = self.population[0], c.FIRST_USER_ID
+        if population is not None:
+            first_id = int(population.account_id.max(initial=first_id - 1)) + 1
+        return self._stage(first_id)
+
+    def _stage(self, first_id: int) -> Stage:
+        stated, schedule = self.scenario.accounts, self.scenario.schedule
+        return Stage(stated, schedule, self.profile, self.numbers, first_id, self.fail)
+
+    def check_stage(self) -> None:
+        """Refuse named accounts and scheduled commands that do not fit the venue."""
+        self._stage(c.FIRST_USER_ID).check()
+
     def fail(self, field: str, reason: str) -> NoReturn:
         """Raise ScenarioError naming the file and the field."""
         raise ScenarioError(f"{self.file}: $.{field}: {reason}")
@@ -138,6 +156,9 @@ def engine_capacities(loaded: LoadedScenario) -> Capacities:
     if population is not None:
         # A hedged market may hold both legs, and trading may open more than was seeded.
         accounts, positions = len(population.account_id), 2 * len(population.account_row)
+    for stated in loaded.scenario.accounts:
+        accounts += stated.copies
+        positions += stated.copies * (2 * len(stated.positions) + len(stated.assets))
     accounts = max(least.accounts_max, accounts + c.FIRST_USER_ID)
     positions = max(least.positions_max, positions)
     return Capacities(
@@ -208,7 +229,7 @@ def _check(loaded: LoadedScenario) -> None:
         roles = [point.role for point in points if point.market == symbol]
         if "index" not in roles:
             loaded.fail("prices.points", f"expected an index price of {symbol}, got none")
-        for role in ("index", "mark"):
+        for role in POINT_KINDS:
             _check_points(loaded, symbol, role)
     for index, file in enumerate(scenario.prices.files):
         if reason := check_kind(file):
@@ -216,17 +237,22 @@ def _check(loaded: LoadedScenario) -> None:
         loaded.resolve(file.path, f"prices.files[{index}].path")
     if scenario.prices.tape is not None:
         loaded.resolve(scenario.prices.tape, "prices.tape")
+    loaded.check_stage()
     _check_funding(loaded)
 
 
 def _check_funding(loaded: LoadedScenario) -> None:
-    """Refuse funding before the first price or out of order."""
+    """Refuse funding and scheduled commands before the first price, or funding out of order."""
     scenario = loaded.scenario
     points = scenario.prices.points
     first = {point.market: parse_time_ns(point.time) for point in reversed(points)}
     for index, tick in enumerate(scenario.funding):
         if points and parse_time_ns(tick.time) < first[tick.market]:
             loaded.fail(f"funding[{index}].time", "expected a time at or after the first price")
+    begin_ns = min((parse_time_ns(point.time) for point in points), default=0)
+    for index, item in enumerate(scenario.schedule):
+        if parse_time_ns(item.time) < begin_ns:
+            loaded.fail(f"schedule[{index}].time", "expected a time at or after the first price")
     for before, after in pairwise(parse_time_ns(tick.time) for tick in scenario.funding):
         if after < before:
             loaded.fail("funding", "expected times that do not go backwards")
@@ -293,7 +319,7 @@ def _point_rows(loaded: LoadedScenario, symbol: str, role: str) -> Iterator[np.n
     market_id, numbers = loaded.numbers[symbol]
     decimals = loaded.profile.markets[market_id - 1].price_decimals
     points = [point for point in prices.points if (point.market, point.role) == (symbol, role)]
-    kind = CommandKind.INDEX if role == "index" else CommandKind.MARK
+    kind = POINT_KINDS[role]
     tick = numbers.tick_price
     ticks = [parse_decimal(point.price, decimals) // tick for point in points]
     times = [parse_time_ns(point.time) for point in points]
@@ -379,13 +405,20 @@ def _streams(loaded: LoadedScenario) -> Iterator[Iterable[np.ndarray]]:
 def market_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
     """What history does: blocks of 1..BLOCK_ROWS_MAX COMMAND rows in time order.
 
-    At equal times: funding, then each market's prices, trades and depth (`ROLE_ORDER`). Raises
-    ScenarioError and TapeError.
+    At equal times: funding, each market's prices, trades and depth (`ROLE_ORDER`), then what is
+    scheduled. Raises ScenarioError and TapeError.
     """
+    return _history(loaded, loaded.stage.streams())
+
+
+def _history(
+    loaded: LoadedScenario, scheduled: Iterable[Iterable[np.ndarray]]
+) -> Iterator[np.ndarray]:
+    """Prices and funding with the streams of scheduled commands."""
     prices = loaded.scenario.prices
     begin_ns = 0 if prices.begin is None else parse_time_ns(prices.begin)
     end_ns = c.TIME_MAX_NS + 1 if prices.end is None else parse_time_ns(prices.end)
-    for merged in merge_by_time(list(_streams(loaded))):
+    for merged in merge_by_time([*_streams(loaded), *scheduled]):
         edges = np.searchsorted(merged["time_ns"], (begin_ns, end_ns), side="left")
         block = merged[edges[0] : edges[1]]
         for start in range(0, len(block), BLOCK_ROWS_MAX):
@@ -400,7 +433,7 @@ def _find_start(loaded: LoadedScenario) -> tuple[int, dict[str, MarketStart]]:
     kinds = (CommandKind.INDEX, CommandKind.MARK, CommandKind.TRADE)
     found: dict[int, list[int]] = {market_id: [0, 0, 0] for market_id in wanted}
     start_ns, rows = -1, 0
-    for block in market_commands(loaded):
+    for block in _history(loaded, ()):
         start_ns = int(block["time_ns"][0]) if start_ns < 0 else start_ns
         for market_id, first in found.items():
             mine = block[block["market_id"] == market_id]
@@ -422,17 +455,17 @@ def _find_start(loaded: LoadedScenario) -> tuple[int, dict[str, MarketStart]]:
 def _build_population(loaded: LoadedScenario) -> tuple[Population | None, list[FitRow]]:
     """Draw or read the population; refusals name the scenario."""
     wanted, starts = loaded.scenario.population, loaded.start[1]
-    marginal = loaded.profile.margin.tier_mode == "marginal"
+    rule = loaded.profile.margin
     if wanted is None:
         return None, []
     try:
         if isinstance(wanted, DrawnPopulation):
             order = [starts[market.market] for market in wanted.markets]
-            drawn = draw_population(wanted, order, marginal, loaded.scenario.seed)
+            drawn = draw_population(wanted, order, rule, loaded.scenario.seed)
             return drawn, fit_rows(drawn, wanted, order)
         path = loaded.resolve(wanted.path, "population.path")
         read = read_population(path, loaded.profile, starts)
-        return read, file_fit_rows(read, starts, marginal)
+        return read, file_fit_rows(read, starts, rule)
     except PopulationError as error:
         raise ScenarioError(f"{loaded.file}: $.{error}") from None
 
@@ -455,3 +488,4 @@ def setup_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
     population, _ = loaded.population
     if population is not None:
         yield from population_commands(population, start_ns)
+    yield from loaded.stage.setup(start_ns)

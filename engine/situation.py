@@ -17,11 +17,12 @@ from msgspec.structs import replace
 from engine import constants as c
 from engine.constants import CommandKind, EventKind
 from engine.exchange import Exchange
-from engine.messages import DecimalText, Message, Name, Patch, PathText
+from engine.messages import Patch
 from engine.patched import load_patched
 from engine.profile import Market, VenueProfile
 from engine.reference.exchange import ReferenceExchange
 from engine.rows import COMMAND, EVENT
+from engine.shapes import DecimalText, Message, Name, PathText
 from engine.strict import ScenarioError, decode_tree
 from engine.units import UnitError, format_decimal, parse_decimal
 from engine.venue import Capacities

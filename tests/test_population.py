@@ -13,6 +13,7 @@ from engine.population import margins
 from engine.population.columns import PopulationError, population_commands
 from engine.population.drawn import MarketStart, Randomness, draw_population, fit_lots, fit_rows
 from engine.population.file import file_fit_rows, read_population
+from engine.profile import Margin
 from engine.venue import decode_venue, load_venue, market_numbers
 
 VENUE = load_venue("binance_usdm")
@@ -20,6 +21,7 @@ NUMBERS = [market_numbers(VENUE, market) for market in VENUE.markets]
 BTC = MarketStart(1, NUMBERS[0], 736_587)
 ETH = MarketStart(2, NUMBERS[1], 18_000)
 STARTS = {"BTCUSDT": BTC, "ETHUSDT": ETH}
+MARGINAL, FLAT = Margin(tier_mode="marginal"), Margin(tier_mode="flat")
 
 INVERSE = decode_venue(
     b"""
@@ -131,7 +133,7 @@ def unhealthy(population, starts, profile=VENUE) -> int:
 )
 def test_longs_equal_shorts_to_the_lot_and_nobody_starts_unhealthy(asked):
     starts = [STARTS[market.market] for market in asked.markets]
-    population = draw_population(asked, starts, True, 11)
+    population = draw_population(asked, starts, MARGINAL, 11)
     for market, start in zip(asked.markets, starts, strict=True):
         assert population.open_interest(start.market_id) == (market.open_interest_lots,) * 2
         sizes = np.abs(population.lots[population.market_id == start.market_id])
@@ -143,7 +145,7 @@ def test_longs_equal_shorts_to_the_lot_and_nobody_starts_unhealthy(asked):
 
 def test_an_isolated_position_holds_its_initial_margin_and_no_more():
     asked = spec(isolated_ppm=1_000_000, entry_sd_ppm=0)
-    population = draw_population(asked, [BTC], True, 11)
+    population = draw_population(asked, [BTC], MARGINAL, 11)
     at_entry = margins.notional(population.lots, population.entry_price, BTC.numbers)
     assert population.entries_moved == 0
     assert (population.margin_quote == -(-at_entry // population.leverage)).all()
@@ -153,7 +155,7 @@ def test_an_inverse_market_starts_healthy_too():
     numbers = market_numbers(INVERSE, INVERSE.markets[0])
     market = DrawnMarket(market="BTCUSD", open_interest_lots=1_000_000, lots_max=50_000)
     asked = spec(markets=[market], leverage_median=80, entry_sd_ppm=200_000)
-    population = draw_population(asked, [MarketStart(1, numbers, 80_000)], False, 3)
+    population = draw_population(asked, [MarketStart(1, numbers, 80_000)], FLAT, 3)
     assert population.open_interest(1) == (1_000_000, 1_000_000)
     assert unhealthy(population, [MarketStart(1, numbers, 80_000)], INVERSE) == 0
     assert population.entries_moved > 100
@@ -161,8 +163,8 @@ def test_an_inverse_market_starts_healthy_too():
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
-    one, same = (draw_population(two_markets(), [BTC, ETH], True, 5) for _ in range(2))
-    other = draw_population(two_markets(), [BTC, ETH], True, 6)
+    one, same = (draw_population(two_markets(), [BTC, ETH], MARGINAL, 5) for _ in range(2))
+    other = draw_population(two_markets(), [BTC, ETH], MARGINAL, 6)
     assert columns(one) == columns(same) != columns(other)
 
 
@@ -171,7 +173,7 @@ def test_the_draw_is_pinned_so_that_a_library_cannot_change_it_unseen():
     assert random.uniform(2).tolist() == PINNED["uniform"]
     assert (random.normal(3) * 2**32).astype(np.int64).tolist() == PINNED["normal"]
     market = DrawnMarket(market="BTCUSDT", open_interest_lots=9_000, lots_max=9_000)
-    population = draw_population(spec(accounts=4, markets=[market]), [BTC], True, 1)
+    population = draw_population(spec(accounts=4, markets=[market]), [BTC], MARGINAL, 1)
     assert population.lots.tolist() == PINNED["lots"]
     assert population.entry_price.tolist() == PINNED["entry_price"]
     assert population.leverage.tolist() == PINNED["leverage"]
@@ -180,7 +182,7 @@ def test_the_draw_is_pinned_so_that_a_library_cannot_change_it_unseen():
 
 def test_shares_are_what_was_asked():
     asked = two_markets(accounts=10_000, hedge_ppm=30_000, isolated_ppm=250_000)
-    population = draw_population(asked, [BTC, ETH], True, 5)
+    population = draw_population(asked, [BTC, ETH], MARGINAL, 5)
     table = {
         (r.name, r.market): (r.asked, r.drawn) for r in fit_rows(population, asked, [BTC, ETH])
     }
@@ -204,7 +206,7 @@ def test_larger_positions_have_lower_leverage_and_keep_to_their_tier():
         leverage_size_elasticity_ppm=300_000,
         leverage_median=60,
     )
-    population = draw_population(asked, [BTC], True, 5)
+    population = draw_population(asked, [BTC], MARGINAL, 5)
     sizes = np.abs(population.lots)
     order = np.argsort(sizes, kind="stable")
     small, large = population.leverage[order[:2_000]], population.leverage[order[-2_000:]]
@@ -222,7 +224,7 @@ def test_leverage_keeps_to_the_tier_of_the_value_at_entry_and_at_the_mark():
         wallet_factor_ppm=50_000_000,
         isolated_ppm=0,
     )
-    population = draw_population(asked, [BTC], True, 5)
+    population = draw_population(asked, [BTC], MARGINAL, 5)
     sizes = np.abs(population.lots)
     for price in (BTC.first_price, population.entry_price):
         caps = margins.leverage_cap(margins.notional(sizes, price, BTC.numbers), BTC.numbers)
@@ -232,7 +234,7 @@ def test_leverage_keeps_to_the_tier_of_the_value_at_entry_and_at_the_mark():
 def test_the_tail_of_sizes_follows_its_index():
     market = DrawnMarket(market="BTCUSDT", open_interest_lots=200_000_000, lots_max=20_000_000,
                          size_tail_ppm=1_500_000)  # fmt: skip
-    population = draw_population(spec(accounts=40_000, markets=[market]), [BTC], True, 5)
+    population = draw_population(spec(accounts=40_000, markets=[market]), [BTC], MARGINAL, 5)
     sizes = np.sort(np.abs(population.lots))[::-1].astype(float)
     hill = 1 / np.log(sizes[:2_000] / sizes[2_000]).mean()
     assert 1.35 < hill < 1.65
@@ -275,14 +277,14 @@ def test_lots_are_dealt_by_largest_remainder_within_their_bounds(weights, total,
 )
 def test_what_cannot_be_drawn_is_refused_with_its_field(asked, message):
     with pytest.raises(PopulationError) as caught:
-        draw_population(asked, [BTC], True, 1)
+        draw_population(asked, [BTC], MARGINAL, 1)
     assert str(caught.value) == message
 
 
 def test_a_hundred_thousand_accounts_take_less_than_three_seconds():
     market = DrawnMarket(market="BTCUSDT", open_interest_lots=200_000_000, lots_max=20_000_000)
     began = time.perf_counter()
-    population = draw_population(spec(accounts=100_000, markets=[market]), [BTC], True, 5)
+    population = draw_population(spec(accounts=100_000, markets=[market]), [BTC], MARGINAL, 5)
     rows = sum(len(block) for block in population_commands(population, 1))
     assert time.perf_counter() - began < 3
     assert rows == 430_000
@@ -320,7 +322,7 @@ def test_a_file_is_read_exactly(tmp_path):
 
 def test_what_longs_and_shorts_differ_by_stays_with_clearing_and_is_said(tmp_path):
     population = read_population(write(tmp_path, GOOD), VENUE, STARTS)
-    table = {(r.name, r.market): r.drawn for r in file_fit_rows(population, STARTS, True)}
+    table = {(r.name, r.market): r.drawn for r in file_fit_rows(population, STARTS, MARGINAL)}
     assert table["kept by clearing", "BTCUSDT"] == 0
     assert table["kept by clearing", "ETHUSDT"] == 30_000
     assert table["short lots", "ETHUSDT"] == 30_000

@@ -15,6 +15,7 @@ from engine.constants import FIRST_USER_ID, LOTS_MAX, MONEY_MAX, PPM
 from engine.messages import DrawnMarket, DrawnPopulation
 from engine.population import margins
 from engine.population.columns import FitRow, Population, PopulationError, side_of
+from engine.profile import Margin
 from engine.venue import MarketNumbers
 
 WEIGHT_UNIT = 1 << 10  # the smallest Pareto weight
@@ -190,7 +191,7 @@ def _draw_entries(
 
 
 def _draw_leverage(
-    spec: DrawnPopulation, lots: np.ndarray, notionals: np.ndarray, start: MarketStart,
+    spec: DrawnPopulation, lots: np.ndarray, measures: np.ndarray, start: MarketStart,
     random: Randomness,
 ) -> np.ndarray:  # fmt: skip
     """Whole leverage 1..cap: lognormal, lower for larger positions, never above the tier's."""
@@ -199,7 +200,7 @@ def _draw_leverage(
     damping = np.power(sizes / median, -spec.leverage_size_elasticity_ppm / PPM)
     wanted = random.lognormal_ppm(len(lots), spec.leverage_sd_ppm) / PPM * damping
     leverage = np.rint(np.minimum(wanted * spec.leverage_median, spec.leverage_max))
-    caps = np.minimum(margins.leverage_cap(notionals, start.numbers), spec.leverage_max)
+    caps = np.minimum(margins.leverage_cap(measures, start.numbers), spec.leverage_max)
     return np.clip(leverage.astype(np.int64), 1, caps)
 
 
@@ -219,7 +220,7 @@ def _draw_free(
 
 
 def _make_healthy(
-    spec: DrawnPopulation, start: MarketStart, marginal: bool,
+    spec: DrawnPopulation, start: MarketStart, rule: Margin, leverage: np.ndarray,
     lots: np.ndarray, entries: np.ndarray, funds: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, int, int]:  # fmt: skip
     """Move entries towards the mark, then raise funds, until all are above maintenance.
@@ -227,9 +228,10 @@ def _make_healthy(
     `funds` is what backs each position alone. Returns entries, funds, moved and raised counts.
     """
     mark = start.first_price
-    needs = margins.maintenance(
-        margins.notional(lots, mark, start.numbers), start.numbers, marginal
-    )
+    at_mark = margins.notional(lots, mark, start.numbers)
+    at_entry = np.maximum(at_mark, margins.notional(lots, entries, start.numbers))
+    sizes = margins.Sizes(lots, at_mark, at_entry, leverage)
+    needs = margins.maintenance(sizes, start.numbers, rule)
     needs = needs + margins.mul_ppm_up(needs, np.int64(spec.health_buffer_ppm)) + 3
     sick = np.flatnonzero(funds + margins.profit(lots, entries, mark, start.numbers) < needs)
     moved, round_count = len(sick), 0
@@ -247,7 +249,7 @@ def _make_healthy(
     return entries, funds, moved, 0
 
 
-def _check_bounds(wanted: DrawnMarket, start: MarketStart) -> None:
+def _check_bounds(wanted: DrawnMarket, start: MarketStart, rule: Margin) -> None:
     """Refuse a request that the market's own bounds cannot hold."""
     place = f"population.markets.{wanted.market}"
     numbers = start.numbers
@@ -259,24 +261,26 @@ def _check_bounds(wanted: DrawnMarket, start: MarketStart) -> None:
     largest = np.array([min(wanted.lots_max, wanted.open_interest_lots)], np.int64)
     if not margins.faces_fit(int(largest[0]), numbers):
         raise PopulationError(f"{place}.lots_max: lots * face passes 2**62, got {wanted.lots_max}")
+    by_lots = rule.tier_by == "contracts"
     value = int(margins.notional(largest, start.first_price, numbers)[0])
-    if value > numbers.tier_to[-1]:
+    if (int(largest[0]) if by_lots else value) > numbers.tier_to[-1]:
+        words = "" if by_lots else f" are {value} at the first price"
         raise PopulationError(
-            f"{place}.lots_max: {int(largest[0])} lots are {value} at the first price, "
+            f"{place}.lots_max: {int(largest[0])} lots{words}, "
             f"above the last margin tier {numbers.tier_to[-1]}"
         )
 
 
 def draw_population(
-    spec: DrawnPopulation, starts: list[MarketStart], marginal: bool, seed: int
+    spec: DrawnPopulation, starts: list[MarketStart], rule: Margin, seed: int
 ) -> Population:
     """Draw the population asked for; `starts` in the order of `spec.markets`.
 
-    Longs and shorts of each market sum to its open interest to the lot. `marginal` is the
-    venue's tier mode. Raises PopulationError where a request cannot be met.
+    Longs and shorts of each market sum to its open interest to the lot. `rule` is the
+    venue's margin rule. Raises PopulationError where a request cannot be met.
     """
     for wanted, start in zip(spec.markets, starts, strict=True):
-        _check_bounds(wanted, start)
+        _check_bounds(wanted, start, rule)
     draft = _assign(spec, Randomness(seed, 1))
     rows = len(draft.account_row)
     lots, entries, leverage, funds, margin = (np.zeros(rows, np.int64) for _ in range(5))
@@ -289,13 +293,15 @@ def draw_population(
         entry = _draw_entries(spec, start, len(mine), random)
         at_mark = margins.notional(size, start.first_price, start.numbers)
         at_entry = margins.notional(size, entry, start.numbers)
-        lever = _draw_leverage(spec, size, np.maximum(at_mark, at_entry), start, random)
+        larger = np.maximum(at_mark, at_entry)
+        measures = np.abs(size) if rule.tier_by == "contracts" else larger
+        lever = _draw_leverage(spec, size, measures, start, random)
         initial = -(-at_entry // lever)
         free = _draw_free(spec, wanted, initial, random)
         # An isolated position has its initial margin alone; the rest of the wallet is out of reach.
         backing = np.where(isolated[mine] > 0, initial, initial + free)
         entry, healthy, moves, raises = _make_healthy(
-            spec, start, marginal, size, entry, backing.copy()
+            spec, start, rule, lever, size, entry, backing.copy()
         )
         lots[mine], entries[mine], leverage[mine] = size, entry, lever
         margin[mine] = np.where(isolated[mine] > 0, healthy, 0)

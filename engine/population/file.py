@@ -31,6 +31,7 @@ from engine.constants import FIRST_USER_ID, LEVERAGE_MAX, LOTS_MAX, MARKETS_MAX,
 from engine.population import margins
 from engine.population.columns import FitRow, Population, PopulationError, side_of
 from engine.population.drawn import MarketStart
+from engine.profile import Margin
 from engine.units import format_decimal, parse_decimal
 from engine.venue import Market, VenueProfile
 
@@ -228,7 +229,7 @@ def _assemble(
 
 
 def file_fit_rows(
-    population: Population, starts: dict[str, MarketStart], marginal: bool
+    population: Population, starts: dict[str, MarketStart], rule: Margin
 ) -> list[FitRow]:
     """What the file holds: accounts, open interest, what clearing keeps, who starts unhealthy."""
     table = [FitRow("accounts", "", None, len(population.account_id), "accounts")]
@@ -239,8 +240,10 @@ def file_fit_rows(
         mine = np.flatnonzero(population.market_id == start.market_id)
         lots, alone = population.lots[mine], population.isolated[mine] > 0
         gains = margins.profit(lots, population.entry_price[mine], start.first_price, start.numbers)
-        sizes = margins.notional(lots, start.first_price, start.numbers)
-        need = margins.maintenance(sizes, start.numbers, marginal)
+        at_mark = margins.notional(lots, start.first_price, start.numbers)
+        at_entry = margins.notional(lots, population.entry_price[mine], start.numbers)
+        sizes = margins.Sizes(lots, at_mark, at_entry, population.leverage[mine])
+        need = margins.maintenance(sizes, start.numbers, rule)
         sick_alone += int((alone & (population.margin_quote[mine] + gains < need)).sum())
         np.add.at(equity, population.account_row[mine[~alone]], gains[~alone])
         np.add.at(needs, population.account_row[mine[~alone]], need[~alone])

@@ -5,9 +5,13 @@ that no account that is healthy here is below maintenance for the engine. The en
 use them. Nothing overflows: a profile bounds open interest at `price_max` by MONEY_MAX.
 """
 
+from dataclasses import dataclass
+from math import isqrt
+
 import numpy as np
 
-from engine.constants import PPM, Payoff
+from engine.constants import PPB, PPM, Payoff
+from engine.profile import Margin
 from engine.venue import MarketNumbers
 
 
@@ -38,24 +42,64 @@ def profit(
     return faces // entry_prices - faces // mark_price - 1
 
 
-def tier_of(notionals: np.ndarray, numbers: MarketNumbers) -> np.ndarray:
-    """Index of the tier each notional falls in; beyond the last tier, the last."""
-    tiers = np.searchsorted(np.array(numbers.tier_to, np.int64), notionals, side="left")
+@dataclass(frozen=True)
+class Sizes:
+    """Positions of one market as a venue's margin rules see them, one row each."""
+
+    lots: np.ndarray
+    notional: np.ndarray  # at the mark
+    entry_value: np.ndarray  # absolute
+    leverage: np.ndarray
+
+    def measure(self, rule: Margin) -> np.ndarray:
+        """What selects the tier."""
+        named = {"contracts": np.abs(self.lots), "entry_value": self.entry_value}
+        return named.get(rule.tier_by, self.notional)
+
+
+def tier_of(measures: np.ndarray, numbers: MarketNumbers) -> np.ndarray:
+    """Index of the tier each measure falls in; beyond the last tier, the last."""
+    tiers = np.searchsorted(np.array(numbers.tier_to, np.int64), measures, side="left")
     return np.minimum(tiers, len(numbers.tier_to) - 1)
 
 
-def maintenance(notionals: np.ndarray, numbers: MarketNumbers, marginal: bool) -> np.ndarray:
-    """Maintenance margin of each notional in money units, rounded up."""
-    tiers = tier_of(notionals, numbers)
-    margins = mul_ppm_up(notionals, np.array(numbers.tier_maintenance_ppm, np.int64)[tiers])
-    if marginal:
-        margins -= np.array(numbers.tier_deduction, np.int64)[tiers]
-    return margins
+def maintenance(sizes: Sizes, numbers: MarketNumbers, rule: Margin) -> np.ndarray:
+    """Maintenance margin of each position in money units, rounded up."""
+    base = sizes.entry_value if rule.tier_by == "entry_value" else sizes.notional
+    if rule.maintenance == "share_of_initial":
+        needs = mul_ppm_up(-(-base // sizes.leverage), np.int64(rule.initial_share_ppm))
+    else:
+        tiers = tier_of(sizes.measure(rule), numbers)
+        rates = np.array(numbers.tier_maintenance_ppm, np.int64)[tiers]
+        needs = mul_ppm_up(base, rates)
+        if rule.tier_mode == "marginal":
+            needs -= np.array(numbers.tier_deduction, np.int64)[tiers]
+        needs += _curve(sizes, base, rates, numbers)
+    if rule.close_fee == "taker":
+        needs = needs + mul_ppm_up(sizes.notional, np.int64(numbers.taker_fee_ppm))
+    return needs
 
 
-def leverage_cap(notionals: np.ndarray, numbers: MarketNumbers) -> np.ndarray:
-    """Highest leverage the tier of each notional allows."""
-    return np.array(numbers.tier_leverage_max, np.int64)[tier_of(notionals, numbers)]
+def _curve(
+    sizes: Sizes, base: np.ndarray, rates: np.ndarray, numbers: MarketNumbers
+) -> np.ndarray | int:
+    """What the requirement adds beyond tiers, where the market has such a rule (R96)."""
+    if not numbers.slope_ppb and not numbers.sqrt_square:
+        return 0
+    linear = numbers.payoff == Payoff.LINEAR
+    by_size = np.abs(sizes.lots) if linear else sizes.notional
+    found = []
+    for size, money, rate in zip(by_size.tolist(), base.tolist(), rates.tolist(), strict=True):
+        extra_ppb = -(-size * numbers.slope_ppb // numbers.slope_unit)
+        if numbers.sqrt_square:
+            extra_ppb += max(0, isqrt(size * numbers.sqrt_square) - 200 * rate)
+        found.append(-(-money * min(extra_ppb, PPB) // PPB))
+    return np.array(found, np.int64)
+
+
+def leverage_cap(measures: np.ndarray, numbers: MarketNumbers) -> np.ndarray:
+    """Highest leverage the tier of each measure allows."""
+    return np.array(numbers.tier_leverage_max, np.int64)[tier_of(measures, numbers)]
 
 
 def faces_fit(lots_max: int, numbers: MarketNumbers) -> bool:

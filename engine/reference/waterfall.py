@@ -103,8 +103,9 @@ def work_off(world: World, domain: Domain, deferred: bool) -> LiquidationEnd:
 
 
 def place_steps(world: World, domain: Domain, position: Position) -> LiquidationEnd | None:
-    """R87. The profile's order steps, each if it applies; after an order for everything no other on
-    the same terms. Returns how the liquidation ended, or None when the position goes on to the waterfall."""
+    """R87. The profile's order steps, each if it applies; after an order for everything no other
+    on the same terms. Returns how the liquidation ended, or None when the position goes on to the
+    waterfall."""
     tried = None
     for step in world.policy.steps:
         terms = (step.limit, step.limit_ppm, step.channel)

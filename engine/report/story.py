@@ -5,7 +5,7 @@ Texts only, made from the report and the scenario; the page escapes and lays the
 
 from datetime import UTC, datetime
 
-from engine.messages import CurveLiquidity, Report
+from engine.messages import CurveLiquidity, MeasuredFact, Report
 from engine.population.columns import FitRow
 from engine.report.words import count_text
 from engine.scenario import LoadedScenario
@@ -43,11 +43,17 @@ def _fit(row: FitRow) -> tuple[str, str]:
     return name, number(row.drawn) + asked
 
 
+def _asked_and_got(fact: MeasuredFact) -> str:
+    within = f" within {fact.tolerance}" if fact.tolerance != "0" else ""
+    return f"asked {fact.expected}{within}, got {fact.got}" + ("" if fact.ok else ": OUTSIDE")
+
+
 def facts(report: Report, loaded: LoadedScenario) -> Lines:
     """What the run was made of: published facts, feedback, depth, population, patches."""
     scenario = loaded.scenario
     lines = [("Description", " ".join(scenario.description.split()))]
-    lines += [(fact.what, f"{fact.value} ({fact.source})") for fact in scenario.facts]
+    lines += [(fact.what, f"{fact.value} ({fact.source})") for fact in scenario.facts if fact.value]
+    lines += [(fact.what, _asked_and_got(fact)) for fact in report.measured]
     if scenario.prices.source:
         lines.append(("Prices", scenario.prices.source))
     share = _percent(scenario.feedback_ppm)
