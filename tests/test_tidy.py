@@ -20,10 +20,11 @@ ORDER = (
     *("views", "catalogue", "vectors", "core", "reference", "policies"),
     *("digest", "audit", "tape", "importers", "population", "strict", "patched", "price_files"),
     *("scenario", "disk", "journal", "report", "exchange", "snapshot", "durable", "workload"),
-    *("drawn_profiles", "fuzz", "run_folder", "run_journal", "replay", "verify", "convert"),
+    *("drawn_profiles", "fuzz", "coverage", "shrink", "campaign"),
+    *("run_folder", "run_journal", "replay", "verify", "convert"),
     *("export", "match", "situation", "calculate", "wording", "explain", "across"),
     *("explain_text", "study"),
-    *("printing", "cli", "__main__", "__init__"),
+    *("printing", "cli_fuzz", "cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}
 REFERENCE_MAY_IMPORT = {"constants", "rows", "profile", "venue", "views", "reference"}
