@@ -105,7 +105,7 @@ def _failure(
     reason = check(setup, short).wrong or wrong
     path = keep / f"seed-{setup.seed}.txt" if keep else None
     if path:
-        write_kept(path, setup.seed, reason, short)
+        write_kept(path, setup, reason, short)
     return Failure(
         seed=setup.seed,
         reason=reason,
@@ -152,6 +152,6 @@ def campaign(
 
 def again(path: Path, *, compiled_only: bool = False) -> str:
     """Run a kept tape once more: what is wrong with it now, or "" if nothing is."""
-    seed, rows = read_kept(path)
+    setup, rows = read_kept(path)
     check = audited if compiled_only else differential
-    return check(draw_setup(seed), rows).wrong
+    return check(setup, rows).wrong

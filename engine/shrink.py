@@ -1,12 +1,13 @@
 """A failing list of commands made as short as it will go, and kept as text that reads and replays.
 
     # seed 7: what failed, in words
-    seed 7
+    {"seed":7,"profile":...}
     OPEN_ACCOUNT account_id=16
     NEW_ORDER account_id=16 market_id=1 side=BUY order_type=LIMIT lots=5 price=101 ...
 
 A line is one command: its kind, then every field that is not zero, enums by name. `write_kept` and
-`read_kept` are each other's inverse; the seed gives the profile and everything else.
+`read_kept` are each other's inverse. The line before the commands is the whole setup, so that the
+file says the same when seeds draw something else.
 """
 
 import time
@@ -14,7 +15,10 @@ from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
+import msgspec
+
 from engine import constants as c
+from engine.fuzz import Setup
 from engine.refusal import Refusal
 from engine.rows import COMMAND
 
@@ -72,24 +76,23 @@ def from_words(line: str) -> Row:
     return tuple(values.values())
 
 
-def write_kept(path: Path, seed: int, reason: str, rows: list[Row]) -> None:
-    """Keep the commands of a seed with what they show."""
+def write_kept(path: Path, setup: Setup, reason: str, rows: list[Row]) -> None:
+    """Keep the commands of a setup with what they show."""
     lines = [f"# {line}" for line in reason.splitlines()]
-    lines += [f"seed {seed}", *map(in_words, rows)]
+    lines += [msgspec.json.encode(setup).decode(), *map(in_words, rows)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def read_kept(path: Path) -> tuple[int, list[Row]]:
-    """The seed and the commands of a kept tape."""
+def read_kept(path: Path) -> tuple[Setup, list[Row]]:
+    """The setup and the commands of a kept tape."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeptError(f"{path.name}: {error}") from None
-    lines = [line for line in lines if line.strip() and not line.startswith("#")]
-    if not lines or not lines[0].removeprefix("seed ").isdecimal():
-        raise KeptError(f"{path.name}: expected `seed N` before the commands")
-    return int(lines[0].removeprefix("seed ")), [from_words(line) for line in lines[1:]]
+        lines = [line for line in lines if line.strip() and not line.startswith("#")]
+        setup = msgspec.json.decode(lines[0] if lines else "", type=Setup)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise KeptError(f"{path.name}: expected a setup before the commands: {error}") from None
+    return setup, [from_words(line) for line in lines[1:]]
 
 
 def shrink(

@@ -42,7 +42,7 @@ def test_a_difference_is_shrunk_and_kept(wrong_fee, tmp_path):
     assert "core:" in failure.reason and "rulebook:" in failure.reason
     assert len(failure.rows) <= 8 < failure.commands_count
     assert (tmp_path / "seed-1.txt").read_text().startswith("# seed 1: command ")
-    assert read_kept(tmp_path / "seed-1.txt") == (1, failure.rows)
+    assert read_kept(tmp_path / "seed-1.txt") == (fuzz.draw_setup(1), failure.rows)
     assert fuzzing.again(tmp_path / "seed-1.txt") == failure.reason
 
 
@@ -97,9 +97,9 @@ def test_words_that_are_no_command_are_refused(line):
         from_words(line)
 
 
-def test_a_file_without_a_seed_is_refused(tmp_path):
+def test_a_file_without_a_setup_is_refused(tmp_path):
     (tmp_path / "x.txt").write_text("MARK price=5\n")
-    with pytest.raises(KeptError, match="expected `seed N`"):
+    with pytest.raises(KeptError, match="expected a setup"):
         read_kept(tmp_path / "x.txt")
 
 
@@ -166,7 +166,7 @@ def test_the_command_prints_a_failure_and_runs_it_again(wrong_fee, monkeypatch, 
     status, _, err = crashtape(
         monkeypatch, capsys, "verify", "fuzz", "--again", tmp_path / "bad.txt"
     )
-    assert status == 2 and err.startswith("error: bad.txt: expected")
+    assert status == 2 and err.startswith("error: bad.txt: expected a setup")
 
 
 def test_a_run_folder_may_have_the_name_of_a_command(monkeypatch, capsys, tmp_path):
