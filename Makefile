@@ -5,6 +5,7 @@
 #   make types   mypy, strict on the public surface
 #   make lock    pin every dependency with its hashes in requirements.lock (Python 3.11)
 #   make bench   short benchmarks
+#   make mutants deliberate faults, one at a time in a copy: which tests kill them
 #   make drill   kill -9, torn and altered journals and snapshots, mutated input files
 # VENV=path uses another virtual environment, PYTHON=path another interpreter.
 
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
 OUT ?= runs/demo
 
-.PHONY: demo test lint types lock bench drill clean
+.PHONY: demo test lint types lock bench drill mutants clean
 
 demo: $(VENV)/.installed
 	@echo "The first run compiles the kernels once; it says how long that took."
@@ -46,6 +47,9 @@ drill: $(VENV)/.installed-test
 	$(BIN)/crashtape compile
 	$(BIN)/python tests/drill.py
 	$(BIN)/python tests/hostile.py
+
+mutants: $(VENV)/.installed-test
+	$(BIN)/python tests/mutants.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks

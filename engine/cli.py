@@ -16,6 +16,7 @@ import msgspec
 import typer
 
 from engine import study_commands
+from engine.cli_fuzz import RunOrFuzz, fuzz
 from engine.printing import follow, print_import, print_report, progress_bar, seconds
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+verify_app = typer.Typer(
+    cls=RunOrFuzz,
+    help="`verify RUN` runs a folder again and compares; `verify fuzz` runs random commands.",
+    rich_markup_mode=None,
+)
+app.add_typer(verify_app, name="verify")
+verify_app.command("fuzz")(fuzz)
 BAD_INPUT, AT_FAULT, INTERRUPTED = 2, 1, 130
 TAPE_SUFFIX = ".crashtape"
 
@@ -142,7 +150,7 @@ def compile_kernels() -> None:
     print(f"Compiled in {seconds(spent_ns)}." if spent_ns else "The kernels are compiled already.")
 
 
-@app.command()
+@verify_app.command("RUN")
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     data: DataOption = None,
@@ -354,6 +362,7 @@ _STATUS = {
         "engine.population.columns": ("PopulationError",),
         "engine.replay": ("ReplayError",),
         "engine.run_folder": ("RunFolderError",),
+        "engine.shrink": ("KeptError",),
         "engine.situation": ("SituationError",),
         "engine.strict": ("ScenarioError",),
         "engine.study.workers": ("StudyError",),
