@@ -1,4 +1,4 @@
-"""The command line: run, verify, explain, venues, import, export, match.
+"""The command line: run, verify, explain, venues, import, export, match, bench.
 
 It parses, prints and maps errors.
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from engine.bench.commands import app as bench_app
 from engine.printing import follow, print_import, print_report, progress_bar, seconds
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(bench_app, name="bench")
 BAD_INPUT, AT_FAULT, INTERRUPTED = 2, 1, 130
 TAPE_SUFFIX = ".crashtape"
 
@@ -340,6 +342,7 @@ def explain_situation(
 # Exceptions by exit status, named by module: one that was never imported was never raised.
 _STATUS = {
     BAD_INPUT: {
+        "engine.bench.results": ("BenchRequestError",),
         "engine.convert": ("ImportRequestError",),
         "engine.export": ("ExportError",),
         "engine.importers.common": ("FormatError",),
@@ -355,6 +358,7 @@ _STATUS = {
         "engine.venue": ("ProfileError",),
     },
     AT_FAULT: {
+        "engine.bench.results": ("BenchFault",),
         "engine.exchange": ("EngineFault",),
         "engine.journal": ("JournalFault",),
         "engine.replay": ("AuditError",),

@@ -22,7 +22,7 @@ ORDER = (
     *("scenario", "disk", "journal", "report", "exchange", "snapshot", "durable", "workload"),
     *("drawn_profiles", "fuzz", "run_folder", "run_journal", "replay", "verify", "convert"),
     *("export", "match", "situation", "calculate", "wording", "explain", "across"),
-    *("explain_text", "study"),
+    *("explain_text", "study", "bench"),
     *("printing", "cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}

@@ -95,6 +95,14 @@ def render_page(data: PageData) -> str:
             *_closing(data),
         ]
     )
+    return document(data.title, body, figures)
+
+
+def document(title: str, body: str, figures: dict[str, charts.Figure]) -> str:
+    """A whole page that needs nothing else: style, charting library, figures by name.
+
+    `body` is HTML; the title is plain text.
+    """
     scripts = "\n".join(
         f'<script type="application/json" id="figure-{name}">{_json(figure)}</script>'
         for name, figure in figures.items()
@@ -105,7 +113,7 @@ def render_page(data: PageData) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{_text(data.title)}</title>\n"
+        f"<title>{_text(title)}</title>\n"
         f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
         f"{body}\n{scripts}\n"
         f"<script>{get_plotlyjs()}</script>\n"
@@ -126,7 +134,7 @@ def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _table(
+def table_html(
     heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int], kind: str = ""
 ) -> str:
     """A table of plain texts; `numbers` are the columns that align right."""
@@ -144,14 +152,16 @@ def _table(
     )
 
 
-def _details(label: str, table: str) -> str:
+def details_html(label: str, table: str) -> str:
+    """A table that unfolds under its label."""
     return (
         f"<details><summary>{_text(label)}</summary>"
         f'<div class="scroll" tabindex="0">{table}</div></details>'
     )
 
 
-def _chart(name: str, spoken: str) -> str:
+def chart_html(name: str, spoken: str) -> str:
+    """The place of a figure, with what it shows in words."""
     return (
         f'<div class="chart" role="img" aria-label="{_text(spoken)}" '
         f'data-figure="figure-{name}"></div>'
@@ -192,7 +202,7 @@ def _opening(data: PageData) -> list[str]:
         f'<p class="kicker">{_text(data.kicker)}</p>' if data.kicker else "",
         f'<p class="verdict">{_text(data.verdict)}</p></header>',
         "<main>",
-        _table(("Outcome", "Amount", "Of which"), rows, (1,), "summary"),
+        table_html(("Outcome", "Amount", "Of which"), rows, (1,), "summary"),
         (
             '<noscript><p class="note">The pictures need JavaScript; every number in them is '
             "in the tables below.</p></noscript>"
@@ -230,10 +240,10 @@ def _cascade_section(data: PageData, figures: dict[str, charts.Figure]) -> list[
         total = sum(s.liquidations for s in market.stretches)
         parts += [
             f"<h3>{_text(market.symbol)}</h3>",
-            _chart(name, f"{market.symbol}: mark and index price with {total:,} liquidations"),
-            _details(
+            chart_html(name, f"{market.symbol}: mark and index price with {total:,} liquidations"),
+            details_html(
                 f"Numbers: {market.symbol} per {each}",
-                _cascade_table(market, series, data),
+                _cascadetable_html(market, series, data),
             ),
         ]
     if series.closer:
@@ -248,12 +258,14 @@ def _closer_part(closer: Closer, data: PageData, figures: dict[str, charts.Figur
     return [
         f"<h3>{_text(symbol)}, the hour with most liquidated notional</h3>",
         f"<p>{_text(start)} to {_text(end)} UTC, in steps of {_text(each)}.</p>",
-        _chart("closer", f"{symbol}: the hour with most liquidated notional, from {start}"),
-        _details(f"Numbers: {symbol} per {each}", _cascade_table(closer.market, closer, data)),
+        chart_html("closer", f"{symbol}: the hour with most liquidated notional, from {start}"),
+        details_html(
+            f"Numbers: {symbol} per {each}", _cascadetable_html(closer.market, closer, data)
+        ),
     ]
 
 
-def _cascade_table(market: MarketSeries, series: RunSeries | Closer, data: PageData) -> str:
+def _cascadetable_html(market: MarketSeries, series: RunSeries | Closer, data: PageData) -> str:
     asset = data.summary.asset
     heads = (
         "From, UTC",
@@ -281,7 +293,7 @@ def _cascade_table(market: MarketSeries, series: RunSeries | Closer, data: PageD
         )
         for s in market.stretches
     ]
-    return _table(heads, rows, range(1, 9))
+    return table_html(heads, rows, range(1, 9))
 
 
 def _fund_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
@@ -308,9 +320,9 @@ def _fund_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
             "it; below zero it is bad debt. A fund that hardly moved is drawn on an axis that does "
             "not start at zero.</p>"
         ),
-        _chart("fund", "Balance of the insurance fund over time"),
-        _details(
-            f"Numbers: fund per {_duration(series.stretch_ns)}", _table(heads, rows, (1, 2, 3))
+        chart_html("fund", "Balance of the insurance fund over time"),
+        details_html(
+            f"Numbers: fund per {_duration(series.stretch_ns)}", table_html(heads, rows, (1, 2, 3))
         ),
     ]
 
@@ -339,13 +351,15 @@ def _loss_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
             "mark of that instant is a loss to its taker, even before it is closed.</p>"
         ),
         '<div class="pair"><div><h3>Where positions went</h3>',
-        _chart("destinations", "Liquidated notional by who took it"),
-        _details("Numbers", _table(("Taken by", f"Notional, {asset}", "Share"), went, (1, 2))),
+        chart_html("destinations", "Liquidated notional by who took it"),
+        details_html(
+            "Numbers", table_html(("Taken by", f"Notional, {asset}", "Share"), went, (1, 2))
+        ),
         "</div><div><h3>Who paid the loss</h3>",
-        _chart("losses", "Loss beyond equity, by payer"),
-        _details(
+        chart_html("losses", "Loss beyond equity, by payer"),
+        details_html(
             "Numbers",
-            _table(
+            table_html(
                 ("Paid by", f"Loss, {asset}", "Share"),
                 [*payers, ("Loss beyond equity", money(total), "")],
                 (1, 2),
@@ -397,10 +411,10 @@ def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]
         ]
         parts += [
             f"<h3>{_text(market.symbol)}</h3><p>{what}, with the path of the mark over it.</p>",
-            _chart(name, f"{market.symbol}: {what}"),
-            _details(
+            chart_html(name, f"{market.symbol}: {what}"),
+            details_html(
                 f"Numbers: {market.symbol} per price bucket",
-                _table(("Price", f"Longs, {asset}", f"Shorts, {asset}"), rows, (1, 2)),
+                table_html(("Price", f"Longs, {asset}", f"Shorts, {asset}"), rows, (1, 2)),
             ),
         ]
         if market.map_outside:
@@ -415,13 +429,13 @@ def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]
 def _closing(data: PageData) -> list[str]:
     parts = ["<h2>What this rests on</h2>"]
     if data.facts:
-        parts += ["<h3>Scenario</h3>", _table(("Fact", "Value"), data.facts, ())]
+        parts += ["<h3>Scenario</h3>", table_html(("Fact", "Value"), data.facts, ())]
     if data.assumptions:
         parts += [
             "<h3>Assumptions</h3>",
             '<p class="note">Fields of the scenario and of the venue profile that rest on an '
             "assumption of ours, because no source is at hand that publishes them.</p>",
-            _table(("Field", "Basis"), data.assumptions, ()),
+            table_html(("Field", "Basis"), data.assumptions, ()),
         ]
     else:
         parts.append("<p>No field of scenario or venue profile is assumed.</p>")
@@ -434,7 +448,7 @@ def _closing(data: PageData) -> list[str]:
                 f'<h3>Audit</h3><p>Rebuilt from the events alone: <span class="{kind}">{held} of '
                 f"{len(data.checks)} invariants hold</span>.</p>"
             ),
-            _details("Every invariant", _table(("Id", "Invariant", "Result"), rows, ())),
+            details_html("Every invariant", table_html(("Id", "Invariant", "Result"), rows, ())),
         ]
     lines = "".join(
         f"<tr><td>{_text(name)}</td><td class=hash>{_text(value)}</td></tr>\n"
