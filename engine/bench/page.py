@@ -137,10 +137,10 @@ def _latency(found: Latency, figures: dict[str, Figure]) -> list[str]:
     heads = ("Liquidations", *HEADS[1:])
     parts = [
         "<h2>Latency by the size of the burst</h2>",
-        f"<p>{found.commands:,} commands of {html.escape(found.scenario)} at {found.rate:,.0f} a second "
-        f"({found.arrivals} arrivals; {found.reached_rate:,.0f} a second were reached). Latency "
-        "counts from the scheduled arrival: who waits behind a cascade is seen to wait. Reading "
-        f"the clock costs {found.clock_ns:.0f} ns, an empty call {found.call_ns:.0f} ns.</p>",
+        f"<p>{found.commands:,} commands of {html.escape(found.scenario)} at {found.rate:,.0f} a "
+        f"second ({found.arrivals} arrivals; {found.reached_rate:,.0f} a second were reached). "
+        "Latency counts from the scheduled arrival: who waits behind a cascade is seen to wait. "
+        f"Reading the clock costs {found.clock_ns:.0f} ns, an empty call {found.call_ns:.0f} ns.</p>",
         _machine(found.machine),
         chart_html("curves", "Latency percentiles by how many liquidations a command set off"),
         table_html(heads, bursts, NUMBERS),

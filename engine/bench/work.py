@@ -144,11 +144,11 @@ def populated_exchange(
 
 
 def mark_ticks(
-    count: int, price: int, drift: float, seed: int = 11, kind: CommandKind = CommandKind.MARK
+    count: int, price: int, trend: float, seed: int = 11, kind: CommandKind = CommandKind.MARK
 ) -> np.ndarray:
-    """MARK or INDEX rows: a walk of 0.5 bp a tick, plus a drift in log price over the path."""
+    """MARK or INDEX rows: a walk of 0.5 bp a tick, plus a trend in log price over the path."""
     rng = np.random.default_rng(seed)
-    path = np.cumsum(rng.normal(0, 0.5e-4, count)) + np.linspace(0, drift, count)
+    path = np.cumsum(rng.normal(0, 0.5e-4, count)) + np.linspace(0, trend, count)
     rows = np.zeros(count, dtype=COMMAND)
     rows["kind"], rows["market_id"] = kind, 1
     rows["price"] = np.round(price * np.exp(path)).astype(np.int64)
