@@ -140,7 +140,7 @@ def _latency(found: Latency, figures: dict[str, Figure]) -> list[str]:
         f"<p>{found.commands:,} commands of {html.escape(found.scenario)} at {found.rate:,.0f} a "
         f"second ({found.arrivals} arrivals; {found.reached_rate:,.0f} a second were reached). "
         "Latency counts from the scheduled arrival: who waits behind a cascade is seen to wait. "
-        f"Reading the clock costs {found.clock_ns:.0f} ns, an empty call {found.call_ns:.0f} ns.</p>",
+        f"Reading the clock costs {found.clock_ns:.0f} ns, a call {found.call_ns:.0f} ns.</p>",
         _machine(found.machine),
         chart_html("curves", "Latency percentiles by how many liquidations a command set off"),
         table_html(heads, bursts, NUMBERS),
