@@ -5,6 +5,7 @@ Everything is seeded. Nothing here is timed.
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +14,8 @@ from engine.bench.flows import MASK, MID
 from engine.constants import CommandKind, EventKind, OrderType, Side, TimeInForce
 from engine.core.flow import MULTIPLIER, Op
 from engine.exchange import Exchange, command
+from engine.fuzz import as_events
+from engine.reference.exchange import ReferenceExchange
 from engine.rows import COMMAND
 from engine.venue import Capacities, DepthCurve, DepthLevel, load_venue
 
@@ -115,13 +118,20 @@ def deep_curve() -> DepthCurve:
     return DepthCurve(levels=levels)
 
 
+def apply_rows(exchange: Exchange | ReferenceExchange, rows: np.ndarray) -> np.ndarray:
+    """COMMAND rows through either implementation; returns EVENT rows."""
+    if isinstance(exchange, ReferenceExchange):
+        return as_events(exchange.submit(rows.tolist()))
+    return exchange.submit(rows)
+
+
 def populated_exchange(
     accounts: int,
     price: int = PRICE,
     check_index: bool = False,
     deep: bool = False,
     make: type = Exchange,
-) -> Exchange:
+) -> Any:
     """An exchange with that many isolated positions, marked at `price`, feedback off.
 
     `make` is the implementation: the compiled one, or the rulebook.
@@ -135,10 +145,10 @@ def populated_exchange(
         feedback_ppm=0,
         **checks,
     )
-    exchange.submit(command("INDEX", market_id=1, price=price))
+    apply_rows(exchange, command("INDEX", market_id=1, price=price))
     rows = isolated_population(accounts, price)
     for start in range(0, len(rows), 65_536):
-        events = exchange.submit(rows[start : start + 65_536])
+        events = apply_rows(exchange, rows[start : start + 65_536])
         assert not (events["kind"] == EventKind.REJECTED).any(), "a position was refused"
     return exchange
 
