@@ -81,10 +81,8 @@ def _bars(rows: list[Row]) -> Figure:
     bars = {
         "type": "bar",
         "orientation": "h",
-        "y": [row.work for row in rows],
+        "y": [f"{row.work}: <b>{value_text(row)}</b>" for row in rows],
         "x": [row.value for row in rows],
-        "text": [value_text(row) for row in rows],
-        "textposition": "auto",
         "marker": {"color": "var(--mark)"},
         "error_x": {
             "type": "data",
@@ -93,7 +91,7 @@ def _bars(rows: list[Row]) -> Figure:
             "arrayminus": [row.value - row.lowest for row in rows],
             "color": "var(--soft)",
         },
-        "hovertemplate": "%{text}<extra></extra>",
+        "hovertemplate": "%{y}<extra></extra>",
     }
     height = 110 + 34 * len(rows)
     return _figure([bars], height, xaxis=_axis("Millions a second"), yaxis=_axis(""))
