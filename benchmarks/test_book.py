@@ -1,4 +1,4 @@
-"""Messages per second: the book alone, and the whole exchange on the same flow.
+"""Messages per second: the book alone, and the whole exchange on the same flows.
 
 Every figure is for a run whose fills equal the rulebook's, order for order.
 """
@@ -6,53 +6,44 @@ Every figure is for a run whose fills equal the rulebook's, order for order.
 import numpy as np
 import pytest
 
+from engine.bench.flows import FLOWS, make_flow
+from engine.bench.work import exchange_flow, fill_checksum, trading_exchange
 from engine.constants import EventKind
-from engine.exchange import Exchange, command
 from engine.match import BookAlone, fold
-from engine.venue import Capacities
-from workloads import book_flow, exchange_flow, fill_checksum, opening
 
 MESSAGES = 200_000
 ACCOUNTS = 1_000
 
 
-@pytest.fixture(scope="module")
-def flow():
-    return book_flow(MESSAGES, seed=1)
+@pytest.fixture(scope="module", params=FLOWS)
+def flow(request):
+    return make_flow(request.param, MESSAGES, seed=1)
 
 
 def test_book_alone(benchmark, flow):
-    rows, trades, checksum = flow
+    ticks_max = int(flow.rows["price"].max())
 
     def setup():
-        return (BookAlone(200_000, 20_000),), {}
+        return (BookAlone(ticks_max, MESSAGES),), {}
 
     def work(book):
-        return [part.copy() for part in book.run(rows)]
+        return [part.copy() for part in book.run(flow.rows)]
 
     fills = np.concatenate(benchmark.pedantic(work, setup=setup, rounds=5, warmup_rounds=1))
-    assert (len(fills), fold(fills, 0)) == (trades, checksum)
+    assert (len(fills), fold(fills, 0)) == (flow.trades, flow.checksum)
     benchmark.extra_info["messages_per_round"] = MESSAGES
 
 
 def test_whole_exchange(benchmark, flow):
-    rows, trades, checksum = flow
-    commands = exchange_flow(rows, ACCOUNTS)
+    commands = exchange_flow(flow.rows, ACCOUNTS)
 
     def setup():
-        exchange = Exchange(
-            "binance_usdm",
-            capacities=Capacities(accounts_max=2_000, positions_max=2_000, orders_max=20_000),
-            feedback_ppm=0,
-        )
-        exchange.submit(command("INDEX", market_id=1, price=5_000_000))
-        exchange.submit(opening(ACCOUNTS, 10**14))
-        return (exchange,), {}
+        return (trading_exchange(ACCOUNTS, 100_000),), {}
 
     def work(exchange):
         return list(exchange.stream(commands))
 
     events = np.concatenate(benchmark.pedantic(work, setup=setup, rounds=5, warmup_rounds=1))
     assert not (events["kind"] == EventKind.REJECTED).any()
-    assert fill_checksum(events) == (trades, checksum)
+    assert fill_checksum(events) == (flow.trades, flow.checksum)
     benchmark.extra_info["messages_per_round"] = MESSAGES

@@ -7,8 +7,8 @@ a full scan after every unit of work.
 
 import pytest
 
+from engine.bench.work import mark_ticks, populated_exchange
 from engine.constants import CommandKind, EventKind
-from workloads import mark_ticks, populated_exchange
 
 PRICE = 5_000_000
 QUIET, CRASH = 20_000, 20_000

@@ -1,4 +1,4 @@
-"""The command line: run, verify, explain, venues, import, export, match, and the studies.
+"""The command line: run, verify, explain, venues, import, export, match, bench, and the studies.
 
 It parses, prints and maps errors. Those of studies are in `study_commands.py`.
 
@@ -16,6 +16,7 @@ import msgspec
 import typer
 
 from engine import study_commands
+from engine.bench.commands import app as bench_app
 from engine.cli_fuzz import RunOrFuzz, fuzz
 from engine.printing import follow, print_import, print_report, progress_bar, seconds
 
@@ -38,6 +39,7 @@ verify_app = typer.Typer(
 )
 app.add_typer(verify_app, name="verify")
 verify_app.command("fuzz")(fuzz)
+app.add_typer(bench_app, name="bench")
 BAD_INPUT, AT_FAULT, INTERRUPTED = 2, 1, 130
 TAPE_SUFFIX = ".crashtape"
 
@@ -354,6 +356,7 @@ app.command()(study_commands.reverse)
 # Exceptions by exit status, named by module: one that was never imported was never raised.
 _STATUS = {
     BAD_INPUT: {
+        "engine.bench.results": ("BenchRequestError",),
         "engine.convert": ("ImportRequestError",),
         "engine.export": ("ExportError",),
         "engine.importers.common": ("FormatError",),
@@ -371,6 +374,7 @@ _STATUS = {
         "engine.venue": ("ProfileError",),
     },
     AT_FAULT: {
+        "engine.bench.results": ("BenchFault",),
         "engine.exchange": ("EngineFault",),
         "engine.journal": ("JournalFault",),
         "engine.replay": ("AuditError",),

@@ -3,6 +3,8 @@
 import numpy as np
 import polars as pl
 
+from engine.bench.flows import make_flow
+from engine.bench.work import exchange_flow, opening
 from engine.constants import CommandKind, EventKind
 from engine.exchange import Exchange, command
 from engine.export import RunBook, export_hftbacktest
@@ -13,7 +15,6 @@ from engine.rows import EVENT
 from engine.scenario import load_scenario
 from engine.venue import Capacities, load_venue
 from small_scenario import write_small
-from workloads import book_flow, exchange_flow, opening
 
 ACCOUNTS = 50
 
@@ -33,12 +34,12 @@ def book_of(rows: np.ndarray) -> dict[tuple[int, int], int]:
 
 
 def test_the_book_of_random_flow():
-    flow, trades, _ = book_flow(6_000, seed=3)
+    flow = make_flow("realistic", 6_000, seed=3)
     capacities = Capacities(accounts_max=100, positions_max=100, orders_max=8_000)
     exchange = Exchange("binance_usdm", capacities=capacities, feedback_ppm=0)
     book = RunBook(1)
     parts = [book.update(exchange.submit(command("INDEX", market_id=1, price=5_000_000)))]
-    for batch in (opening(ACCOUNTS, 10**14), exchange_flow(flow, ACCOUNTS)):
+    for batch in (opening(ACCOUNTS, 10**14), exchange_flow(flow.rows, ACCOUNTS)):
         parts += [book.update(events.copy()) for events in exchange.stream(batch)]
     rows = np.concatenate([*parts, book.finish()])
     expected: dict[tuple[int, int], int] = {}
@@ -46,7 +47,7 @@ def test_the_book_of_random_flow():
     for side, price, lots in orders[:, 3:6].tolist():
         expected[side, price] = expected.get((side, price), 0) + lots
     assert book_of(rows) == expected and len(expected) > 100
-    assert (rows["kind"] == CommandKind.TRADE).sum() == trades > 100
+    assert (rows["kind"] == CommandKind.TRADE).sum() == flow.trades > 100
     assert set(rows["side"][rows["kind"] == CommandKind.TRADE].tolist()) == {1, 2}
 
 

@@ -1,0 +1,1 @@
+"""Measuring the exchange: open-loop latency under a cascade, throughput, cost per tick."""

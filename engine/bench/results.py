@@ -1,0 +1,122 @@
+"""What a benchmark gives back, the machine it ran on, and its two refusals."""
+
+import os
+import platform
+import time
+from pathlib import Path
+
+import msgspec
+import numba
+import numpy as np
+
+from engine.constants import ENGINE_VERSION
+
+
+class BenchRequestError(ValueError):
+    """A benchmark is asked for something it cannot do."""
+
+
+class BenchFault(RuntimeError):
+    """A measured run gave another result than the checked one; no number is printed."""
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """Where and when figures were taken. `load` is how many processes wanted a core before."""
+
+    processor: str
+    cores: int
+    load: float
+    python: str
+    numpy: str
+    numba: str
+    crashtape: str
+    date: str
+
+    @property
+    def provisional(self) -> bool:
+        """Whether other work was running, so that the figures only show an order of magnitude."""
+        return self.load > 0.3
+
+
+def this_machine() -> Machine:
+    """The machine as it is now."""
+    processor = platform.processor() or platform.machine()
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        names = [line for line in listing.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].partition(":")[2].strip() if names else processor
+    return Machine(
+        processor=processor,
+        cores=os.cpu_count() or 1,
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        numba=numba.__version__,
+        crashtape=ENGINE_VERSION,
+        date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """One measured line: `value` is the median of `rounds` rounds, in `unit`."""
+
+    work: str
+    value: float
+    unit: str
+    size: int  # accounts or messages the row is about
+    lowest: float
+    highest: float
+    rounds: int
+    result: str  # checksum or digest that every round gave, and that was checked
+
+
+class Table(msgspec.Struct, kw_only=True):
+    """The rows of `bench throughput` or `bench scaling`."""
+
+    kind: str
+    quick: bool
+    machine: Machine
+    rows: list[Row]
+
+
+class Spread(msgspec.Struct, kw_only=True):
+    """One histogram in figures; nanoseconds. `curve` is (percent, nanoseconds)."""
+
+    name: str
+    count: int
+    percentiles: dict[str, int]
+    curve: list[tuple[float, int]]
+
+
+class Probe(msgspec.Struct, kw_only=True):
+    """One rate that the search tried."""
+
+    rate: float
+    p99: int
+    holds: bool
+    aborted: bool  # given up as soon as p99 could not hold any more; p99 is of what ran
+
+
+class Latency(msgspec.Struct, kw_only=True):
+    """What `bench latency` measured. Latency counts from the scheduled arrival, service from the
+    begin of the call."""
+
+    kind: str = "latency"
+    machine: Machine
+    scenario: str
+    arrivals: str
+    rate: float
+    reached_rate: float
+    commands: int
+    events: int
+    event_digest: str
+    clock_ns: float
+    call_ns: float
+    total: Spread
+    service: Spread
+    by_kind: list[Spread]
+    by_burst: list[Spread]
+    service_by_burst: list[Spread]
+    bound_ns: int = 0
+    rate_found: float = 0.0
+    probes: list[Probe] = []

@@ -1,0 +1,89 @@
+"""Figures in words and lines, for the terminal and the page."""
+
+from collections.abc import Iterable, Sequence
+
+from engine.bench.results import Latency, Machine, Row, Spread, Table
+
+
+def nanoseconds(value: float) -> str:
+    """A span with a unit that suits it.
+
+    >>> nanoseconds(850), nanoseconds(12_340), nanoseconds(2_500_000)
+    ('850 ns', '12.3 µs', '2.50 ms')
+    """
+    for unit, least, places in (("s", 1e9, 2), ("ms", 1e6, 2), ("µs", 1e3, 1)):
+        if value >= least:
+            return f"{value / least:,.{places}f} {unit}"
+    return f"{value:,.0f} ns"
+
+
+def value_text(row: Row, value: float | None = None) -> str:
+    """A value of a row with its unit; the median where none is given."""
+    value = row.value if value is None else value
+    places = {"M/s": 2, "ns": 0, "s": 2}[row.unit]
+    return f"{value:,.{places}f} {row.unit}"
+
+
+def spread_cells(each: Spread) -> list[str]:
+    """Name, count and percentiles of a histogram; dashes where nothing was counted."""
+    values = [nanoseconds(value) if each.count else "–" for value in each.percentiles.values()]
+    return [each.name, f"{each.count:,}", *values]
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines with columns below each other: the first aligned left, the others right."""
+    rows = list(rows)
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first, *rest = (
+            f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([first, *rest]).rstrip())
+    return lines
+
+
+def machine_lines(machine: Machine) -> list[str]:
+    """Machine, versions and date; and whether other work was running."""
+    lines = [
+        f"{machine.processor}, {machine.cores} cores, load {machine.load:g} before the start",
+        f"Python {machine.python}, numba {machine.numba}, numpy {machine.numpy}, "
+        f"Crashtape {machine.crashtape}; {machine.date}",
+    ]
+    if machine.provisional:
+        lines.append("Other work was running: these figures are provisional.")
+    return lines
+
+
+def table_lines(table: Table) -> list[str]:
+    """`bench throughput` or `bench scaling` as lines."""
+    heads = ["", "median", "lowest", "highest", "rounds", "checked result"]
+    rows = [
+        [row.work, value_text(row), value_text(row, row.lowest), value_text(row, row.highest),
+         str(row.rounds), row.result]
+        for row in table.rows
+    ]  # fmt: skip
+    quick = ["A quick run: it shows that everything works, not how fast it is."]
+    return [*aligned([heads, *rows]), "", *machine_lines(table.machine), *quick * table.quick]
+
+
+def latency_lines(found: Latency) -> list[str]:
+    """`bench latency` as lines."""
+    heads = ["from the scheduled arrival", "commands", *found.total.percentiles]
+    rows = [spread_cells(each) for each in (found.total, *found.by_kind)]
+    bursts = [[f"{each.name} liquidations", *spread_cells(each)[1:]] for each in found.by_burst]
+    lines = aligned([heads, *rows, *bursts, spread_cells(found.service)])
+    lines += [
+        "",
+        f"{found.scenario}: {found.commands:,} commands at {found.rate:,.0f}/s ({found.arrivals}), "
+        f"{found.reached_rate:,.0f}/s reached; {found.events:,} events, digest "
+        f"{found.event_digest[:16]} as in one batch",
+        f"Reading the clock: {found.clock_ns:.0f} ns; an empty call: {found.call_ns:.0f} ns",
+    ]
+    if found.probes:
+        lines.append(
+            f"p99 stays within {nanoseconds(found.bound_ns)} up to {found.rate_found:,.0f}/s "
+            f"({len(found.probes)} rates tried)"
+        )
+    return [*lines, *machine_lines(found.machine)]

@@ -1,0 +1,348 @@
+"""The benchmarks on works of milliseconds: what they count, check, refuse and write. Nothing here
+asserts how long something takes.
+"""
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from test_cli import crashtape
+
+from engine.bench import latency, throughput
+from engine.bench.flows import FLOWS, make_flow
+from engine.bench.histogram import (
+    HIGHEST,
+    Histogram,
+    encoded,
+    highest_in,
+    log_text,
+    slots_of,
+)
+from engine.bench.latency import Driver, Timed, find_rate, liquidations, split_by_burst
+from engine.bench.page import write_results
+from engine.bench.results import BenchFault, BenchRequestError, Latency, Machine, Row, Table
+from engine.bench.schedule import BURST, arrivals
+from engine.bench.text import latency_lines, table_lines
+from engine.bench.work import Sizes, load_sizes
+from engine.constants import EventKind
+from engine.rows import EVENT
+from engine.scenario import load_scenario
+from small_scenario import write_small
+
+VALUES = np.concatenate(
+    [
+        np.arange(5_000),
+        np.random.default_rng(1).lognormal(12, 4, 20_000).astype(np.int64),
+        [2**k + d for k in range(11, 41) for d in (-1, 0, 1)],
+        [HIGHEST - 1, HIGHEST],
+    ]
+)
+TINY = {"messages": 1_500, "flow_accounts": 20, "tick_accounts": [20, 40], "ticks": 50}
+TINY |= {"crash_accounts": 60, "crash_ticks": 100, "rounds": 2}
+
+# -- histogram --------------------------------------------------------------------------------
+
+
+def test_a_slot_is_no_wider_than_a_thousandth():
+    kept = np.minimum(VALUES, HIGHEST)
+    highest = np.array([highest_in(slot) for slot in slots_of(VALUES).tolist()])
+    assert (highest >= kept).all()
+    assert (highest - kept <= kept / 1_000).all()
+    assert slots_of(np.array([-5])).tolist() == [0]
+
+
+def test_percentiles_are_those_of_the_sorted_values():
+    histogram, ordered = Histogram(VALUES), np.sort(np.minimum(VALUES, HIGHEST))
+    for percent in (0.0, 50.0, 90.0, 99.0, 99.9, 99.99):
+        rank = max(1, int(np.ceil(percent / 100 * len(ordered) - 1e-9)))
+        value = int(ordered[rank - 1])
+        assert value <= histogram.percentile(percent) <= value + value // 1_000 + 1
+    assert histogram.percentile(100) == histogram.max == HIGHEST
+    assert Histogram().percentile(99) == 0 and Histogram().curve() == []
+
+
+def test_the_curve_rises_to_the_maximum():
+    curve = Histogram(VALUES).curve()
+    assert curve == sorted(curve) and curve[-1] == (100.0, HIGHEST)
+    assert curve[0][0] == 50.0
+
+
+def test_the_library_of_the_format_reads_the_log_back(tmp_path):
+    hdrh = pytest.importorskip("hdrh.log")
+    histogram = pytest.importorskip("hdrh.histogram")
+    ours = {"total": Histogram(VALUES), "none": Histogram(), "one": Histogram(np.array([77]))}
+    path = tmp_path / "a.hlog"
+    path.write_text(log_text(ours, 1_700_000_000.0, 2.5))
+    reader = hdrh.HistogramLogReader(str(path), histogram.HdrHistogram(1, HIGHEST, 3))
+    for name, mine in ours.items():
+        theirs = reader.get_next_interval_histogram()
+        assert theirs.get_tag() == name
+        assert theirs.total_count == mine.total
+        counts = [theirs.get_count_at_index(slot) for slot in range(theirs.counts_len)]
+        assert counts == mine.counts[: len(counts)].tolist()
+        assert not mine.counts[len(counts) :].any()
+    assert reader.get_next_interval_histogram() is None
+
+
+def test_our_encoding_is_the_library_s_own():
+    histogram = pytest.importorskip("hdrh.histogram")
+    theirs = histogram.HdrHistogram(1, HIGHEST, 3)
+    for value in VALUES[::50].tolist():
+        theirs.record_value(value)
+    again = histogram.HdrHistogram.decode(encoded(Histogram(VALUES[::50])))
+    assert again.total_count == theirs.total_count
+    assert [again.get_count_at_index(i) for i in range(again.counts_len)] == [
+        theirs.get_count_at_index(i) for i in range(theirs.counts_len)
+    ]
+
+
+# -- schedule ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["poisson", "recorded", "burst"])
+def test_arrivals_keep_the_rate_and_never_go_back(kind):
+    times = np.cumsum(np.random.default_rng(2).integers(0, 9, 20_000)) + 10**18
+    due = arrivals(kind, times, 50_000.0, 3)
+    assert len(due) == 20_000 and (np.diff(due) >= 0).all() and due[0] >= 0
+    assert due[-1] / 1e9 == pytest.approx(20_000 / 50_000, rel=0.05)
+    assert arrivals(kind, times, 50_000.0, 3).tolist() == due.tolist()
+    if kind == "burst":
+        assert np.unique(due, return_counts=True)[1].tolist() == [BURST] * 200
+    if kind == "recorded":
+        assert np.corrcoef(times - times[0], due)[0, 1] > 0.9999
+    if kind == "poisson":
+        gaps = np.diff(due)
+        assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "times", "reason"),
+    [
+        ("poisson", 0.0, [1, 2], "--rate: expected more than 0 and less than 1e9, got 0"),
+        ("poisson", float("nan"), [1, 2], "got nan"),
+        ("steady", 1.0, [1, 2], "--arrivals: expected one of poisson, recorded, burst"),
+        ("recorded", 1.0, [5, 5], "the commands all have the same time"),
+    ],
+)
+def test_impossible_schedules_are_refused(kind, rate, times, reason):
+    with pytest.raises(BenchRequestError, match=reason):
+        arrivals(kind, np.array(times), rate, 1)
+
+
+# -- latency ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory) -> Driver:
+    return Driver(load_scenario(write_small(tmp_path_factory.mktemp("bench"))))
+
+
+def clock_of(monkeypatch, step_ns: int) -> None:
+    """A clock that goes on by `step_ns` at each look."""
+    ticks = iter(range(0, 10**15, step_ns))
+    monkeypatch.setattr(latency.time, "perf_counter_ns", ticks.__next__)
+
+
+def test_waiting_behind_a_slow_command_is_counted(driver, monkeypatch):
+    clock_of(monkeypatch, 1_000_000)
+    timed = driver.run(np.zeros(len(driver.commands), dtype=np.int64))
+    # All are due at once and each takes two looks at the clock: one before and one after the call.
+    # Two of the lead are spent before the first.
+    assert timed.service.tolist() == [1_000_000] * len(driver.commands)
+    assert np.diff(timed.latency).tolist() == [2_000_000] * (len(driver.commands) - 1)
+
+
+def test_nobody_is_early(driver, monkeypatch):
+    clock_of(monkeypatch, 1_000)
+    due = arrivals("poisson", driver.commands["time_ns"], 10_000.0, 1)
+    timed = driver.run(due)
+    assert (timed.begun >= timed.due).all()
+    assert (timed.begun - timed.due < 3_000).any()
+    assert len(timed.due) == len(driver.commands)
+
+
+def test_another_result_than_in_one_batch_is_refused(driver, monkeypatch):
+    monkeypatch.setattr(driver, "digest", "0" * 64)
+    with pytest.raises(BenchFault, match="other events than one batch"):
+        driver.run(np.zeros(len(driver.commands), dtype=np.int64))
+
+
+def test_a_small_buffer_of_events_changes_nothing(driver, monkeypatch):
+    monkeypatch.setattr(driver, "_events", np.empty(driver._room + 1, EVENT))
+    timed = driver.run(np.zeros(len(driver.commands), dtype=np.int64))
+    assert len(timed.events) > 1
+
+
+def test_a_bound_ends_a_run_that_cannot_hold_it(driver, monkeypatch):
+    clock_of(monkeypatch, 1_000_000)
+    timed = driver.run(np.zeros(len(driver.commands), dtype=np.int64), 1)
+    assert timed.aborted and len(timed.due) < len(driver.commands)
+    assert len(timed.latency) == len(timed.due)
+
+
+def test_liquidations_are_counted_by_their_command():
+    events = np.zeros(5, EVENT)
+    events["seq"] = [10, 11, 11, 11, 13]
+    events["kind"] = [EventKind.LIQUIDATION_STARTED] * 3 + [EventKind.FILL] * 2
+    moments = np.zeros(4, np.int64)
+    timed = Timed(moments, moments, moments, [events[:2], events[2:]])
+    assert liquidations(timed, 10).tolist() == [1, 2, 0, 0]
+
+
+def test_bursts_fall_into_their_buckets():
+    sizes = np.array([0, 1, 9, 10, 99, 100, 999, 1_000, 50_000])
+    split = split_by_burst(np.arange(9), sizes)
+    assert {name: each.total for name, each in split.items()} == {
+        "0": 1, "1-9": 2, "10-99": 2, "100-999": 2, "1000+": 2
+    }  # fmt: skip
+
+
+class Breaking:
+    """A driver whose p99 is one nanosecond for each command a second."""
+
+    commands = np.zeros(1_000, EVENT)
+
+    def run(self, due: np.ndarray, bound_ns: int) -> Timed:
+        gap = int(due[100])  # of BURST commands
+        rate = BURST * 1e9 / gap
+        zero = np.zeros(len(due), np.int64)
+        return Timed(zero, zero, zero + round(rate))
+
+
+@pytest.mark.parametrize("first", [10.0, 200_000.0])
+def test_the_search_ends_where_p99_breaks(first):
+    probes = find_rate(Breaking(), "burst", first, 1, 5_000)
+    holds = max(probe.rate for probe in probes if probe.holds)
+    breaks = min(probe.rate for probe in probes if not probe.holds)
+    assert holds <= 5_010 and 4_990 <= breaks < holds * 1.05
+
+
+# -- throughput -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sizes() -> Sizes:
+    return msgspec.structs.replace(load_sizes(), **TINY)
+
+
+@pytest.mark.parametrize(
+    ("name", "trades", "qty", "checksum", "live"),
+    [
+        ("realistic", 4049, 56103, "dfe2f3a3435015e7", 2671),
+        ("exchcore", 1342, 11114, "90adb26e4c99d8c8", 1027),
+        ("crash", 5440, 91727, "fc9718860c5e0483", 6072),
+    ],
+)
+def test_flows_are_the_published_ones(name, trades, qty, checksum, live):
+    flow = make_flow(name, 25_000, 20251010)
+    assert (flow.trades, flow.qty, f"{flow.checksum:016x}", flow.live) == (
+        trades, qty, checksum, live
+    )  # fmt: skip
+
+
+def test_every_row_of_the_table(sizes):
+    table = throughput.throughput(sizes, quick=True)
+    works = [row.work for row in table.rows]
+    assert works == [
+        *(f"{what}, {name}" for name in FLOWS for what in ("book alone", "whole exchange")),
+        *(f"quiet mark tick, {accounts} accounts" for accounts in (20, 40)),
+        "fall of 30 %, 60 accounts, events",
+        "fall of 30 %, 60 accounts, whole",
+    ]
+    assert all(row.lowest <= row.value <= row.highest and row.result for row in table.rows)
+    assert [row.rounds for row in table.rows] == [2] * len(works)
+    assert all(row.work in "\n".join(table_lines(table)) for row in table.rows)
+
+
+def test_scaling_has_a_row_for_each_number_of_accounts(sizes):
+    table = throughput.scaling(sizes, quick=True)
+    assert [(row.size, row.unit) for row in table.rows] == [(20, "ns"), (40, "ns")]
+
+
+def test_a_flow_with_another_result_gives_no_figure(sizes):
+    flow = make_flow("realistic", 1_500, 1)
+    wrong = type(flow)(**(vars(flow) | {"checksum": flow.checksum ^ 1}))
+    for measured in (
+        lambda: throughput.book_row(wrong, 1),
+        lambda: throughput.exchange_row(wrong, 20, 1),
+    ):
+        with pytest.raises(BenchFault, match=r"realistic: expected .* no figure is given"):
+            measured()
+
+
+def test_ticks_unlike_the_rulebook_s_give_no_figure(monkeypatch):
+    monkeypatch.setattr(throughput, "ReferenceExchange", Halved)
+    with pytest.raises(BenchFault, match="ticks against the rulebook"):
+        throughput.check_ticks()
+
+
+class Halved(throughput.ReferenceExchange):
+    """A rulebook that forgets half of the events."""
+
+    def submit(self, commands):
+        return super().submit(commands)[::2]
+
+
+# -- what is written ----------------------------------------------------------------------------
+
+
+def test_latency_from_the_command_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    asked = ["bench", "latency", write_small(tmp_path), "--rate", 5_000, "--out", "b"]
+    status, out, err = crashtape(monkeypatch, capsys, *asked, "--search", "--bound-us", 1e9)
+    assert (status, err) == (0, "")
+    assert "from the scheduled arrival" in out and "Page: b/bench.html" in out
+    found = json.loads(Path("b/latency.json").read_bytes())
+    assert found["commands"] == sum(each["count"] for each in found["by_burst"])
+    assert found["commands"] == sum(each["count"] for each in found["by_kind"])
+    assert list(found["total"]["percentiles"]) == ["p50", "p90", "p99", "p99.9", "p99.99", "max"]
+    assert found["clock_ns"] > 0 and found["call_ns"] > 0 and found["probes"]
+    page, log = Path("b/bench.html").read_text(), Path("b/latency.hlog").read_text()
+    assert "Latency by the size of the burst" in page and "Tag=burst-1000+," in log
+    assert "src=" not in page.replace(page[page.index("<script>") :], "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--rate", "-1"], "--rate: expected more than 0 and less than 1e9, got -1"),
+        (["--rate", "1", "--arrivals", "odd"], "--arrivals: expected one of"),
+        ([], "Missing option '--rate'"),
+    ],
+)
+def test_latency_refuses_in_one_line(monkeypatch, capsys, tmp_path, arguments, line):
+    path = write_small(tmp_path)
+    status, out, err = crashtape(monkeypatch, capsys, "bench", "latency", path, *arguments)
+    assert (status, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
+    assert line in err
+
+
+def test_the_page_gathers_what_the_folder_holds(tmp_path, driver):
+    machine = Machine(processor="<b>", cores=2, load=3.0, python="", numpy="", numba="",
+                      crashtape="", date="")  # fmt: skip
+    row = Row(work="book alone, x", value=2.0, unit="M/s", size=1, lowest=1.0, highest=3.0,
+              rounds=3, result="ab")  # fmt: skip
+    write_results(tmp_path, Table(kind="throughput", quick=True, machine=machine, rows=[row]))
+    tick = Row(work="quiet mark tick", value=90.0, unit="ns", size=10, lowest=1.0, highest=99.0,
+               rounds=3, result="cd")  # fmt: skip
+    page = write_results(tmp_path, Table(kind="scaling", quick=False, machine=machine, rows=[tick]))
+    text = page.read_text()
+    assert "<b>," not in text and "&lt;b&gt;" in text
+    for words in ("Throughput", "Cost of a quiet tick", "provisional", "A quick run"):
+        assert words in text
+    assert "Latency by the size" not in text
+
+
+def test_lines_say_when_figures_are_provisional():
+    spread = latency.spread("total", Histogram(np.array([5])))
+    machine = Machine(processor="", cores=2, load=2.0, python="", numpy="", numba="",
+                      crashtape="", date="")  # fmt: skip
+    found = Latency(machine=machine, scenario="s", arrivals="burst", rate=1.0, reached_rate=1.0,
+                    commands=1, events=1, event_digest="d", clock_ns=1.0, call_ns=1.0,
+                    total=spread, service=spread, by_kind=[], by_burst=[],
+                    service_by_burst=[])  # fmt: skip
+    assert "provisional" in latency_lines(found)[-1]
+    found.machine = msgspec.structs.replace(machine, load=0.1)
+    assert "provisional" not in "\n".join(latency_lines(found))
