@@ -13,7 +13,8 @@ from engine.bench.latency import BURSTS
 from engine.bench.results import Latency, Machine, Row, Spread, Table
 from engine.bench.text import nanoseconds, spread_cells, value_text
 from engine.report.charts import Figure
-from engine.report.document import chart, details, document, table
+from engine.report.document import chart, details, document
+from engine.report.document import table as html_table
 
 PAGE = "bench.html"
 COLOURS = ("var(--index)", "var(--fund)", "var(--mark)", "var(--liquidation)", "var(--debt)")
@@ -141,9 +142,9 @@ def _latency(found: Latency, figures: dict[str, Figure]) -> list[str]:
         f"Reading the clock costs {found.clock_ns:.0f} ns, a call {found.call_ns:.0f} ns.</p>",
         _machine(found.machine),
         chart("curves", "Latency percentiles by how many liquidations a command set off"),
-        table(heads, bursts, NUMBERS),
-        details("Service: from the call, without the wait", table(heads, service, NUMBERS)),
-        details("In total and by kind", table(HEADS, rows, NUMBERS)),
+        html_table(heads, bursts, NUMBERS),
+        details("Service: from the call, without the wait", html_table(heads, service, NUMBERS)),
+        details("In total and by kind", html_table(HEADS, rows, NUMBERS)),
     ]
     if found.probes:
         tried = [
@@ -153,7 +154,7 @@ def _latency(found: Latency, figures: dict[str, Figure]) -> list[str]:
         parts += [
             f"<p>p99 stays within {nanoseconds(found.bound_ns)} up to "
             f"<b>{found.rate_found:,.0f} commands a second</b>.</p>",
-            details("Rates tried", table(("Commands a second", "p99", ""), tried, (0, 1))),
+            details("Rates tried", html_table(("Commands a second", "p99", ""), tried, (0, 1))),
         ]
     return parts
 
@@ -177,7 +178,7 @@ def _table(table: Table, figures: dict[str, Figure]) -> list[str]:
     heads = ("Work", "Median", "Lowest", "Highest", "Rounds", "Checked result")
     note = "<p>A quick run: it shows that everything works, not how fast it is.</p>"
     quick = [note] if table.quick else []
-    return [*parts, _machine(table.machine), *quick, table(heads, cells, (1, 2, 3, 4))]
+    return [*parts, _machine(table.machine), *quick, html_table(heads, cells, (1, 2, 3, 4))]
 
 
 def write_results(folder: Path, result: Latency | Table) -> Path:

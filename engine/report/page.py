@@ -14,7 +14,10 @@ import msgspec
 from engine.audit import AuditResult, Check
 from engine.messages import RunSummary
 from engine.report import charts, words
+from engine.report.document import chart as _chart
+from engine.report.document import details as _details
 from engine.report.document import document
+from engine.report.document import table as _table
 from engine.report.document import text as _text
 from engine.report.series import Closer, LiquidationMap, MarketSeries, RunSeries, read_series
 from engine.venue import VenueProfile
@@ -130,7 +133,7 @@ def _opening(data: PageData) -> list[str]:
         f'<p class="kicker">{_text(data.kicker)}</p>' if data.kicker else "",
         f'<p class="verdict">{_text(data.verdict)}</p></header>',
         "<main>",
-        table_html(("Outcome", "Amount", "Of which"), rows, (1,), "summary"),
+        _table(("Outcome", "Amount", "Of which"), rows, (1,), "summary"),
         (
             '<noscript><p class="note">The pictures need JavaScript; every number in them is '
             "in the tables below.</p></noscript>"
@@ -168,10 +171,10 @@ def _cascade_section(data: PageData, figures: dict[str, charts.Figure]) -> list[
         total = sum(s.liquidations for s in market.stretches)
         parts += [
             f"<h3>{_text(market.symbol)}</h3>",
-            chart_html(name, f"{market.symbol}: mark and index price with {total:,} liquidations"),
-            details_html(
+            _chart(name, f"{market.symbol}: mark and index price with {total:,} liquidations"),
+            _details(
                 f"Numbers: {market.symbol} per {each}",
-                _cascadetable_html(market, series, data),
+                _cascade_table(market, series, data),
             ),
         ]
     if series.closer:
@@ -186,14 +189,12 @@ def _closer_part(closer: Closer, data: PageData, figures: dict[str, charts.Figur
     return [
         f"<h3>{_text(symbol)}, the hour with most liquidated notional</h3>",
         f"<p>{_text(start)} to {_text(end)} UTC, in steps of {_text(each)}.</p>",
-        chart_html("closer", f"{symbol}: the hour with most liquidated notional, from {start}"),
-        details_html(
-            f"Numbers: {symbol} per {each}", _cascadetable_html(closer.market, closer, data)
-        ),
+        _chart("closer", f"{symbol}: the hour with most liquidated notional, from {start}"),
+        _details(f"Numbers: {symbol} per {each}", _cascade_table(closer.market, closer, data)),
     ]
 
 
-def _cascadetable_html(market: MarketSeries, series: RunSeries | Closer, data: PageData) -> str:
+def _cascade_table(market: MarketSeries, series: RunSeries | Closer, data: PageData) -> str:
     asset = data.summary.asset
     heads = (
         "From, UTC",
@@ -221,7 +222,7 @@ def _cascadetable_html(market: MarketSeries, series: RunSeries | Closer, data: P
         )
         for s in market.stretches
     ]
-    return table_html(heads, rows, range(1, 9))
+    return _table(heads, rows, range(1, 9))
 
 
 def _fund_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
@@ -248,9 +249,9 @@ def _fund_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
             "it; below zero it is bad debt. A fund that hardly moved is drawn on an axis that does "
             "not start at zero.</p>"
         ),
-        chart_html("fund", "Balance of the insurance fund over time"),
-        details_html(
-            f"Numbers: fund per {_duration(series.stretch_ns)}", table_html(heads, rows, (1, 2, 3))
+        _chart("fund", "Balance of the insurance fund over time"),
+        _details(
+            f"Numbers: fund per {_duration(series.stretch_ns)}", _table(heads, rows, (1, 2, 3))
         ),
     ]
 
@@ -279,15 +280,13 @@ def _loss_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
             "mark of that instant is a loss to its taker, even before it is closed.</p>"
         ),
         '<div class="pair"><div><h3>Where positions went</h3>',
-        chart_html("destinations", "Liquidated notional by who took it"),
-        details_html(
-            "Numbers", table_html(("Taken by", f"Notional, {asset}", "Share"), went, (1, 2))
-        ),
+        _chart("destinations", "Liquidated notional by who took it"),
+        _details("Numbers", _table(("Taken by", f"Notional, {asset}", "Share"), went, (1, 2))),
         "</div><div><h3>Who paid the loss</h3>",
-        chart_html("losses", "Loss beyond equity, by payer"),
-        details_html(
+        _chart("losses", "Loss beyond equity, by payer"),
+        _details(
             "Numbers",
-            table_html(
+            _table(
                 ("Paid by", f"Loss, {asset}", "Share"),
                 [*payers, ("Loss beyond equity", money(total), "")],
                 (1, 2),
@@ -339,10 +338,10 @@ def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]
         ]
         parts += [
             f"<h3>{_text(market.symbol)}</h3><p>{what}, with the path of the mark over it.</p>",
-            chart_html(name, f"{market.symbol}: {what}"),
-            details_html(
+            _chart(name, f"{market.symbol}: {what}"),
+            _details(
                 f"Numbers: {market.symbol} per price bucket",
-                table_html(("Price", f"Longs, {asset}", f"Shorts, {asset}"), rows, (1, 2)),
+                _table(("Price", f"Longs, {asset}", f"Shorts, {asset}"), rows, (1, 2)),
             ),
         ]
         if market.map_outside:
@@ -357,13 +356,13 @@ def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]
 def _closing(data: PageData) -> list[str]:
     parts = ["<h2>What this rests on</h2>"]
     if data.facts:
-        parts += ["<h3>Scenario</h3>", table_html(("Fact", "Value"), data.facts, ())]
+        parts += ["<h3>Scenario</h3>", _table(("Fact", "Value"), data.facts, ())]
     if data.assumptions:
         parts += [
             "<h3>Assumptions</h3>",
             '<p class="note">Fields of the scenario and of the venue profile that rest on an '
             "assumption of ours, because no source is at hand that publishes them.</p>",
-            table_html(("Field", "Basis"), data.assumptions, ()),
+            _table(("Field", "Basis"), data.assumptions, ()),
         ]
     else:
         parts.append("<p>No field of scenario or venue profile is assumed.</p>")
@@ -376,7 +375,7 @@ def _closing(data: PageData) -> list[str]:
                 f'<h3>Audit</h3><p>Rebuilt from the events alone: <span class="{kind}">{held} of '
                 f"{len(data.checks)} invariants hold</span>.</p>"
             ),
-            details_html("Every invariant", table_html(("Id", "Invariant", "Result"), rows, ())),
+            _details("Every invariant", _table(("Id", "Invariant", "Result"), rows, ())),
         ]
     lines = "".join(
         f"<tr><td>{_text(name)}</td><td class=hash>{_text(value)}</td></tr>\n"
