@@ -19,7 +19,13 @@ from engine.core.ledger import (
     position_notional,
     trigger_requirement,
 )
-from engine.core.margin import bounded_price, extra_ppb, tier_of
+from engine.core.margin import (
+    bounded_price,
+    extra_ppb,
+    initial_margin,
+    maintenance_margin,
+    tier_of,
+)
 from engine.core.records import ESCALATED, WAITS
 from engine.core.state import H, accounts, cases, header, markets, positions, tiers
 from engine.core.triggers import DOWN, UP, link_node
@@ -75,7 +81,7 @@ def rate_bound(s, position_row, quote, times_ppm, restrict):
     tier_ppm = tiers(s)[row]["maintenance_ppm"]
     extra = extra_ppb(s, market["market_id"], position["lots"], quote, tier_ppm, 0)
     if words[H.TIER_BY] == TierBy.ENTRY_VALUE:
-        rate = 0
+        rate = extra if is_curved(market) else 0
     elif words[H.SHARE_OF_INITIAL_PPM] != 0:
         rate = divide_up(words[H.SHARE_OF_INITIAL_PPM] * 1_000, position["leverage"])
     else:
@@ -117,6 +123,29 @@ def requirement_floor(s, position_row, times_ppm, restrict):
     return least
 
 
+@inlined
+def is_curved(market):
+    """Whether the requirement's rate itself grows with the notional at mark."""
+    return market["initial_slope_ppb"] != 0 and market["payoff"] != Payoff.LINEAR
+
+
+@part(INT)
+def growth_to(s, position_row, quote, times_ppm, restrict):
+    """How much the watched requirements of a leg grow at most until it has this notional."""
+    position = positions(s)[position_row]
+    market_id, lots = position["market_id"], position["lots"]
+    market = markets(s)[market_id]
+    entry, leverage = position["entry_quote"], position["leverage"]
+    held = position_notional(s, position_row)
+    grown = maintenance_margin(s, market, lots, quote, entry, leverage)
+    grown -= maintenance_margin(s, market, lots, held, entry, leverage)
+    grown = mul_div_up(max(0, grown), times_ppm, PPM)
+    if restrict != 0:
+        more = initial_margin(s, market, lots, quote, leverage)
+        grown = max(grown, more - initial_margin(s, market, lots, held, leverage))
+    return grown
+
+
 @part(INT)
 def notional_when_lost(s, position_row, slack, times_ppm, restrict, jumps):
     """For a leg whose notional grows as it loses: where its share of the slack may be gone."""
@@ -127,11 +156,15 @@ def notional_when_lost(s, position_row, slack, times_ppm, restrict, jumps):
     rate = rate_bound(s, position_row, most, times_ppm, restrict)
     lots, entry = position["lots"], position["entry_quote"]
     left = max(0, slack - UNITS)
+    if is_curved(market):
+        grown = growth_to(s, position_row, most, times_ppm, restrict)
+        if jumps:
+            return held + max(0, left - grown)
+        return held + mul_div(left, left, max(1, left + grown))
     same = tier_of(s, market, lots, held, entry) == tier_of(s, market, lots, most, entry)
     if restrict != 0:
         same = same and tier_of(s, market, lots, held, held) == tier_of(s, market, lots, most, most)
-    curved = market["initial_slope_ppb"] != 0 and market["payoff"] != Payoff.LINEAR
-    if not curved and (same or not jumps):
+    if same or not jumps:
         return held + mul_div(left, PPB, PPB + rate)
     total = left + held + requirement_floor(s, position_row, times_ppm, restrict)
     return max(held, mul_div(total, PPB, PPB + rate))
@@ -162,7 +195,7 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
     linear = market["payoff"] == Payoff.LINEAR
     grows = linear == (position["lots"] < 0)
     jumps = has_jumps(s, restrict) and market["contract"] == Contract.FUTURE
-    curved = market["initial_slope_ppb"] != 0 and not linear
+    curved = is_curved(market)
     steep = rate_bound(s, position_row, 4 * held if curved else held, times_ppm, restrict) > PPB
     if grows:
         lost = notional_when_lost(s, position_row, slack, times_ppm, restrict, jumps)
