@@ -36,7 +36,7 @@ lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--extra dev --output-file requirements.lock pyproject.toml
+		--extra dev --extra dask --output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING: /,/^    # via/d' requirements.lock
 
 bench: $(VENV)/.installed-test

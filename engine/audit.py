@@ -149,7 +149,9 @@ class Audit:
         self._compare_rows("A14", ("account", "market", "side"), positions, held)
         resting, waiting = as_table(rows["orders"], 6), as_table(rows.get("stops", []), 6)
         orders = np.concatenate([resting, waiting])
-        mine = self._orders
+        mine = self._orders.copy()
+        maker = mine[:, 1] == c.SystemAccount.MARKET_MAKER
+        mine[maker, 0] = -(-mine[maker, 0] // 2)
         if not (orders[:, 1] == c.SystemAccount.MARKET_MAKER).any():
             mine = mine[mine[:, 1] != c.SystemAccount.MARKET_MAKER]
         self._compare_rows("A15", ("order",), mine, orders)
@@ -401,6 +403,9 @@ class Audit:
         quote = -((rows["market_id"].astype(np.int64) << c.MAKER_ID_MARKET_SHIFT) | rows["price"])
         ids = np.where(depth, quote, rows["order_id"])
         owner = np.where(depth, c.SystemAccount.MARKET_MAKER, rows["account_id"])
+        # the market maker has a level a side at a price: two keys for what has one id
+        maker = owner == c.SystemAccount.MARKET_MAKER
+        ids = np.where(maker, 2 * ids - (rows["side"] == c.Side.SELL), ids)
         lots = np.where(gone[chosen], 0, np.abs(rows["lots"]))
         changes = np.column_stack(
             [ids, owner, rows["market_id"], rows["side"], rows["price"], lots]

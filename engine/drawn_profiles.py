@@ -92,7 +92,7 @@ def draw_liquidation(rng: random.Random) -> dict[str, object]:
         )
     return {
         "cancel": rng.choice(["none", "market", "account", "account"]),
-        "net_hedged": rng.random() < 0.6,
+        "net_hedged": rng.random() < 0.8,
         "sell_collateral": rng.choice(["last", "first"]),
         "select": rng.choice(["largest", "largest", "largest_loss", "random"]),
         "lowest_tier_closes_all": rng.random() < 0.2,
@@ -136,7 +136,7 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "residual": rng.choice(["fund", *residuals, "withdrawal_haircut", "pool"]),
         "profit_scope": rng.choice(["account", "market"]),
         "profit_lock": rng.random() < 0.2,
-        "gate_ns": rng.choice([0, 10**10]),
+        "gate_ns": rng.choice([0, 10**11, 10**12]),
         "waive_after_ns": rng.choice([0, 1, 10**11]),
     }
 

@@ -17,6 +17,7 @@ RESIDUAL_WORDS = {
     "socialise_profit": "nothing is owed: what the fund does not pay is taken from the profits of "
     "winners at settlement",
     "withdrawal_haircut": "nothing is owed: what the fund does not pay is charged on withdrawals",
+    "pool": "nothing is owed: what the fund does not pay is paid by the pool that takes positions",
 }
 SURPLUS_WORDS = {
     "to_user": "what is left after a liquidation stays with the customer",

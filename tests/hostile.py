@@ -155,7 +155,7 @@ class Format:
 
 def small_profile() -> VenueProfile:
     """One market with three tiers: what is read thousands of times should be short."""
-    profile = load_venue(shipped_venues()[0])
+    profile = load_venue("binance_usdm")
     market = profile.markets[0]
     market = msgspec.structs.replace(market, tiers=market.tiers[:3])
     return msgspec.structs.replace(profile, markets=[market], evidence=profile.evidence[:2])

@@ -29,7 +29,7 @@ def test_a_sound_pair_passes_and_the_coverage_is_counted():
 
 
 def test_compiled_only_is_audited():
-    result = fuzzing.campaign(8, 3_000, compiled_only=True, per_seed=1_500)
+    result = fuzzing.campaign(16, 3_000, compiled_only=True, per_seed=1_500)
     assert result.ok and result.seeds == 2
     assert result.deepest > 10
 

@@ -12,6 +12,7 @@ from engine.constants import (
     EventKind,
     Exit,
     Flag,
+    Residual,
     SystemAccount,
 )
 from engine.core.arithmetic import mul_div_up
@@ -25,7 +26,7 @@ from engine.core.margin import (
     worst_lots,
     worth,
 )
-from engine.core.state import H, accounts, cases, header, markets, positions, touched
+from engine.core.state import H, accounts, header, markets, positions, touched
 
 BALANCE_MAX = 2**62
 SYSTEM_ROWS = max(SystemAccount)
@@ -318,11 +319,12 @@ def exit_requirement(s, account_row, position_row):
 
 
 @inlined
-def breached_with(s, account_row, position_row, equity, maintenance, legs):
+def breached_with(s, equity, maintenance, legs):
     """Implements R73 at one price."""
     if legs == 0:
-        owes = position_row == 0 and cases(s)[account_row]["debt_ns"] != 0
-        return equity < 0 and not owes
+        residual = header(s)[H.RESIDUAL]
+        left = residual == Residual.DEBT or residual == Residual.NEGATIVE_LEFT
+        return equity < 0 and not left
     return equity < trigger_requirement(s, maintenance)
 
 
@@ -330,12 +332,12 @@ def breached_with(s, account_row, position_row, equity, maintenance, legs):
 def is_breached(s, account_row, position_row):
     """Implements R73; 1 if so."""
     equity, maintenance, _, legs = health_at(s, account_row, position_row, 0)
-    if not breached_with(s, account_row, position_row, equity, maintenance, legs):
+    if not breached_with(s, equity, maintenance, legs):
         return 0
     if legs == 0 or header(s)[H.SECOND_PRICE] == 0:
         return 1
     equity, maintenance, _, legs = health_at(s, account_row, position_row, 1)
-    return 1 if breached_with(s, account_row, position_row, equity, maintenance, legs) else 0
+    return 1 if breached_with(s, equity, maintenance, legs) else 0
 
 
 @inlined

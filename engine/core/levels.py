@@ -261,7 +261,7 @@ def finish(s, key):
         grade(s, account_row, domain_row)
     if not waits and words[H.SECOND_PRICE] != 0:
         equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
-        if legs != 0 and breached_with(s, account_row, domain_row, equity, maintenance, legs):
+        if legs != 0 and breached_with(s, equity, maintenance, legs):
             gated(s)[words[H.GATED_COUNT]] = key
             words[H.GATED_COUNT] += 1
             return

@@ -385,10 +385,11 @@ class World:
     def is_breached(self, domain: Domain) -> bool:
         """R73. A domain is in breach when equity is below the trigger's requirement at mark, and
         at the second price if there is one; without positions when its balance is negative,
-        unless that is a debt on the books already."""
+        unless the venue leaves negative balances alone."""
         if not self.is_open(domain):
-            owes = self.accounts[domain[0]].debt_ns != 0 and domain[1] == 0
-            return self.equity(domain) < 0 and not owes
+            if self.profile.losses.residual in ("debt", "negative_left"):
+                return False
+            return self.equity(domain) < 0
         if self.equity(domain) >= self.trigger_requirement(domain):
             return False
         if self.profile.trigger.second_price == "none":

@@ -15,11 +15,11 @@ from collections import defaultdict
 from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import winners
-from conftest import SHARED_DATA
 from waves import (
     HORIZONS,
     NEEDED,
@@ -33,6 +33,8 @@ from waves import (
 from engine.policies import metrics
 from engine.policies.candidates import Options, Space, Weight
 from engine.policies.registry import allocate
+
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 pytestmark = pytest.mark.realdata
 

@@ -10,14 +10,16 @@ import gzip
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import pytest
 from cases import winners
-from conftest import SHARED_DATA
 from waves import LOT_DECIMALS, REAL_LOTS
 
 from engine.policies import sharing
 from engine.policies.registry import allocate
+
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 pytestmark = pytest.mark.realdata
 
