@@ -138,7 +138,7 @@ def ramped(s, account_row, domain_row, step_index):
     case = cases(s)[case_row(s, account_row, domain_row)]
     waited_ns = 0
     if case["ramp_since_ns"] != 0:
-        waited_ns = header(s)[H.NOW_NS] - case["ramp_since_ns"]
+        waited_ns = max(0, header(s)[H.NOW_NS] - case["ramp_since_ns"])
     grown = mul_div_bounded(waited_ns, PPM, max(1, step["ramp_ns"]), PPM)
     share_ppm = min(PPM, step["ramp_ppm"] + grown)
     freed = case["freed_quote"]

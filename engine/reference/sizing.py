@@ -107,7 +107,7 @@ def ramped(world: World, domain: Domain, step: StepNumbers) -> int:
     if step.ramp_ns == 0 and step.ramp_ppm == 0:
         return left
     case = world.cases.get(domain, Case())
-    waited = world.now_ns - case.ramp_since_ns if case.ramp_since_ns else 0
+    waited = max(0, world.now_ns - case.ramp_since_ns) if case.ramp_since_ns else 0
     share = min(PPM, step.ramp_ppm + waited * PPM // max(1, step.ramp_ns))
     return max(0, min(left, (left + case.freed_quote) * share // PPM - case.freed_quote))
 
