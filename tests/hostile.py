@@ -38,7 +38,6 @@ from engine.venue import (  # noqa: E402
     VenueProfile,
     load_venue,
     market_numbers,
-    shipped_venues,
 )
 from small_scenario import SMALL  # noqa: E402
 
