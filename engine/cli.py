@@ -41,7 +41,6 @@ app.add_typer(verify_app, name="verify")
 verify_app.command("fuzz")(fuzz)
 app.add_typer(bench_app, name="bench")
 BAD_INPUT, AT_FAULT, INTERRUPTED = 2, 1, 130
-TAPE_SUFFIX = ".crashtape"
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="A folder the scenario's files may also be in.")

@@ -83,13 +83,7 @@ def draw_liquidation(rng: random.Random) -> dict[str, object]:
     plain = rng.random() < 0.35
     steps = [draw_step(rng) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
     if plain:
-        steps = rng.choice(
-            [
-                [{"size": "cover_shortage"}],
-                [{"size": "all"}],
-                [{"size": "cover_shortage"}, {"size": "all"}],
-            ]
-        )
+        steps = rng.choice(PLAIN_STEPS)
     return {
         "cancel": rng.choice(["none", "market", "account", "account"]),
         "net_hedged": rng.random() < 0.8,

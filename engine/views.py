@@ -51,4 +51,3 @@ class DomainView(Struct, frozen=True):
 
 DOMAIN_FIELDS = DomainView.__struct_fields__[:-1]
 POSITION_FIELDS = PositionView.__struct_fields__[:-1]
-STEP_FIELDS = StepView.__struct_fields__

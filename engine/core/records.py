@@ -163,7 +163,7 @@ CASE = np.dtype(
         ("freed_quote", "<i8"),  # shortage covered since then
     ]
 )
-WAITS, RESUMED, ESCALATED, FORCED, HAD_ONCE, DEFERRED = 1, 2, 4, 8, 16, 32  # CASE.bits
+WAITS, RESUMED, ESCALATED, FORCED, HAD_ONCE = 1, 2, 4, 8, 16  # CASE.bits
 
 WAITING = np.dtype([("key", "<i8"), ("due_ns", "<i8")])
 

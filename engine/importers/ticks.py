@@ -4,6 +4,8 @@ A converter takes a table and the times of its rows and returns rows of the tape
 facts that no command has. What is left out or rounded is counted in the report.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from engine import constants as c
@@ -21,16 +23,16 @@ PRICE_KINDS = {
 }
 
 
-class Converter:
+class Converter(ABC):
     """One file's rows on their way; the state that goes from one table to the next."""
 
     def __init__(self, spec: Format, market: MarketSpec, role: str, report: ImportReport) -> None:
         self.spec, self.market, self.role, self.report = spec, market, role, report
         self.fields = spec.fields
 
+    @abstractmethod
     def rows(self, table: Table, times: np.ndarray) -> np.ndarray:
         """Rows of `table`, whose times in ns do not fall; shape (n,)."""
-        raise NotImplementedError
 
     def end(self) -> np.ndarray:
         """What was held back until the end of the file was known."""
