@@ -144,6 +144,11 @@ class Carrier:
         positions = [self.position(p) for p in account.positions]
         return replace(account, wallet=self.money(account.wallet), positions=positions, orders=[])
 
+    def all_funds(self) -> str:
+        """What the situation's insurance funds have together."""
+        given = [self.situation.fund, *self.situation.funds.values()]
+        return f"{sum(map(Decimal, given)):f}"
+
     def carried(self) -> Situation:
         """The whole situation; the book is carried over, too."""
         markets = {}
@@ -162,7 +167,7 @@ class Carrier:
         return Situation(
             title=self.situation.title,
             venue=self.new.name,
-            fund=self.money(self.situation.fund),
+            fund=self.money(self.all_funds()),
             markets=markets,
             accounts={n: self.account(a) for n, a in self.situation.accounts.items()},
         )
@@ -181,9 +186,10 @@ def across(
     rows = [Row(venue=loaded.profile.name, market=symbols, explanation=own, refused="")]
     for venue in venues:
         try:
-            found = load_patched(venue, Path(), None, venue, {}, [])
-            carrier = Carrier(loaded, found[0])
-            moved = LoadedSituation(venue, carrier.carried(), *found)
+            profile, patches = load_patched(venue, Path(), None, venue, {}, [])
+            one_fund = replace(profile.losses, fund_scope="venue")  # whatever is given is one sum
+            carrier = Carrier(loaded, replace(profile, losses=one_fund))
+            moved = LoadedSituation(venue, carrier.carried(), carrier.new, patches)
             goals = {
                 carrier.pairs[symbol].symbol: carrier.price(symbol, price)
                 for symbol, price in (marks or {}).items()

@@ -54,22 +54,17 @@ for _kind in ("LOSS_COVERED", "DEBT_WAIVED", "POOL_PAID"):
 for _kind in (*_TAKEN, "LOSS_SHARED", "CLAWED_BACK", "HAIRCUT"):
     _OWN_SIGN[c.EventKind[_kind]] = -1
 _ALWAYS_WALLET = (c.EventKind.DEPOSITED, c.EventKind.WITHDRAWN, c.EventKind.MARGIN_MOVED)
-# Kinds whose amount a system account has the other side of.
-_OTHER_SIDE = {
-    c.SystemAccount.INSURANCE_FUND: [
-        *(c.EventKind.LIQUIDATION_FEE, c.EventKind.SURPLUS, c.EventKind.SHORTFALL),
-        *(c.EventKind.BAD_DEBT, c.EventKind.DEBT_WAIVED, c.EventKind.CLAWED_BACK),
-        c.EventKind.HAIRCUT,
-    ],
-    c.SystemAccount.FEES: [c.EventKind.VENUE_FEE],
-    c.SystemAccount.BACKSTOP: [c.EventKind.SEIZED, c.EventKind.POOL_PAID],
-}
+# Kinds whose amount a system account, named by `other_id`, has the other side of.
+_WITH_VENUE = (
+    *(c.EventKind.LIQUIDATION_FEE, c.EventKind.SURPLUS, c.EventKind.SHORTFALL),
+    *(c.EventKind.BAD_DEBT, c.EventKind.DEBT_WAIVED, c.EventKind.CLAWED_BACK),
+    *(c.EventKind.HAIRCUT, c.EventKind.VENUE_FEE, c.EventKind.SEIZED, c.EventKind.POOL_PAID),
+)
 _MAY_OVERDRAW = (  # the fund, besides its own fills
     *(c.EventKind.BAD_DEBT, c.EventKind.FUNDING_PAID, c.EventKind.DEBT_WAIVED),
     c.EventKind.SETTLED,
 )
 _IN_BOOK = (c.Cause.TRADE, c.Cause.LIQUIDATION)
-_FIRST_SYSTEM, _LAST_SYSTEM = min(c.SystemAccount), c.FIRST_USER_ID - 1
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -119,7 +114,10 @@ class Audit:
         self._prices = np.zeros((len(self._markets) + 1, 3), np.int64)  # index, mark, last
         self._opened: list[np.ndarray] = []
         self._liquidating: set[int] = set()
-        self._events = self._deposits = self._withdrawals = self._fund_quote = 0
+        self._events = self._deposits = self._withdrawals = 0
+        self._funds = dict.fromkeys([c.SystemAccount.INSURANCE_FUND.value], 0)
+        self._funds |= dict.fromkeys((market.fund_id for market in markets), 0)
+        self._venue_ids = [*c.SystemAccount, *self._funds]
         self._seq, self._time_ns = 1, -c.TIME_MAX_NS
 
     def update(self, events: np.ndarray) -> None:
@@ -171,7 +169,7 @@ class Audit:
             events=self._events,
             deposits=self._deposits,
             withdrawals=self._withdrawals,
-            fund_quote=self._fund_quote,
+            fund_quote=sum(self._funds.values()),
             fees_quote=balance.get(c.SystemAccount.FEES, 0),
             rounding_quote=balance.get(c.SystemAccount.ROUNDING, 0),
             identity_difference=difference,
@@ -295,23 +293,26 @@ class Audit:
         self._add_to(c.SystemAccount.ROUNDING, int(amount[settled].sum()))
         covered = kind == c.EventKind.LOSS_COVERED
         self._add_to(c.SystemAccount.ROUNDING, int(events["fee"][covered].sum()))
-        for system, kinds in _OTHER_SIDE.items():
-            self._add_to(system, int(-own[np.isin(kind, kinds)].sum()))
-        with_fund = np.isin(kind, _OTHER_SIDE[c.SystemAccount.INSURANCE_FUND])
-        to_fund = np.where(with_fund, -own, 0)
-        is_fund = (events["account_id"] == c.SystemAccount.INSURANCE_FUND) & ~isolated
-        mine = np.where(is_fund, own, 0) + to_fund
-        self._check_fund(events, self._fund_quote + np.cumsum(mine), mine)
-        self._fund_quote += int(mine.sum())
+        with_venue = np.isin(kind, _WITH_VENUE)
+        strange = with_venue & ~np.isin(events["other_id"], self._venue_ids)
+        self._fail_first("A07", events, strange, "money went to an account that is not the venue's")
+        for system in np.unique(events["other_id"][with_venue]).tolist():
+            mine = with_venue & (events["other_id"] == system)
+            self._add_to(system, int(-own[mine].sum()))
+        for fund, balance in self._funds.items():
+            mine = np.where((events["account_id"] == fund) & ~isolated, own, 0)
+            mine -= np.where(with_venue & (events["other_id"] == fund), own, 0)
+            self._check_fund(events, balance + np.cumsum(mine), mine)
+            self._funds[fund] = balance + int(mine.sum())
 
     def _check_fund(self, events: np.ndarray, after: np.ndarray, change: np.ndarray) -> None:
-        kind = events["kind"]
+        kind, moved = events["kind"], change != 0
         crossed = (after < 0) & (after - change >= 0)
         allowed = (kind == c.EventKind.FILL) | np.isin(kind, _MAY_OVERDRAW)
         self._fail_first("A08", events, crossed & ~allowed, "the fund went below zero")
-        unpaid = (kind == c.EventKind.SHORTFALL) & (after < 0)
+        unpaid = moved & (kind == c.EventKind.SHORTFALL) & (after < 0)
         self._fail_first("A08", events, unpaid, "a shortfall was paid that the fund did not have")
-        had = (kind == c.EventKind.BAD_DEBT) & (after >= 0)
+        had = moved & (kind == c.EventKind.BAD_DEBT) & (after >= 0)
         if not self._fund_is_limited:
             self._fail_first("A08", events, had, "bad debt although the fund had the money")
 
@@ -464,7 +465,7 @@ class Audit:
                 total = int(table[table[:, 1] == market_id, 3].sum())
                 if total:
                     self._fail("A12", f"market {market_id}: {name} sum to {total} lots")
-        opened = np.concatenate([*self._opened, np.arange(_FIRST_SYSTEM, _LAST_SYSTEM + 1)])
+        opened = np.concatenate([*self._opened, np.array(self._venue_ids, np.int64)])
         never = np.setdiff1d(np.concatenate([accounts[:, 0], wallets[:, 0]]), opened)
         lost = np.setdiff1d(np.concatenate(self._opened or [opened[:0]]), accounts[:, 0])
         for ids, text in ((never, "was never opened"), (lost, "is missing from the state")):

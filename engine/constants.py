@@ -175,7 +175,7 @@ class EventKind(IntEnum):
     FORCE_CLOSED = 32  # reason = Force; lots closed in the market
     LOSS_SHARED = 33  # amount an open position gives for somebody else's loss
     LOSS_COVERED = 34  # amount the domain received from LOSS_SHARED, fee = residue to ROUNDING
-    DEBT_LEFT = 35  # amount the account owes from now on
+    DEBT_LEFT = 35  # amount the account owes from now on, in all
     DEBT_WAIVED = 36  # amount, from the insurance fund to the account
     SETTLED = 37  # a leg's profit became balance: price, amount; its entry value moves with it
     CLAWED_BACK = 38  # amount of a winner's profit, to the insurance fund
@@ -185,6 +185,7 @@ class EventKind(IntEnum):
     VOLUNTEERED = 42  # lots
     VENUE_FEE = 43  # liquidation fee to FEES instead of the fund
     POOL_PAID = 44  # amount from BACKSTOP to the account
+    PROFIT_CAPPED = 45  # market, side: amount = the side's profit, fee = the pool's balance
 
 
 class Cause(IntEnum):
@@ -274,6 +275,7 @@ class Channel(IntEnum):
     IOC = 1
     FOK = 2
     TRANSFER = 3
+    REST = 4  # in the book, and stays there
 
 
 class Limit(IntEnum):

@@ -53,7 +53,7 @@ INVERSE = {
 
 def draw_step(rng: random.Random) -> dict[str, object]:
     """One order step of a liquidation."""
-    order = rng.choice(["ioc", "ioc", "fok", "transfer"])
+    order = rng.choice(["ioc", "ioc", "fok", "rest", "transfer"])
     step: dict[str, object] = {
         "size": rng.choice(["all", "cover_shortage", "fraction", "lower_tier", "chunk"]),
         "fraction_ppm": rng.choice([100_000, 500_000]),
@@ -73,6 +73,8 @@ def draw_step(rng: random.Random) -> dict[str, object]:
         step |= {"ramp_ppm": rng.choice([0, 100_000]), "ramp_ns": rng.choice([1, 10**10])}
     if rng.random() < 0.2:
         step |= {"window_lots": 50, "window_ns": 10**10}
+    if order == "rest":
+        step["pause_ns"] = rng.choice([1, 10**9, 10**11])
     if order == "transfer":
         step["limit"] = rng.choice(["mark", "bankruptcy"])
     return step
@@ -115,6 +117,7 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "adl_price": rng.choice(prices),
         "adl_fee": rng.choice(["none", "none", "maker_taker"]),
         "adl_cancel": rng.choice(["none", "market", "account"]),
+        "fund_scope": rng.choice(["venue", "venue", "group", "market"]),
         "fund_inventory_ppm": rng.choice([0, 10**6, 10**8]),
         "fund_disposal": rng.choice(["keep", "rest"]),
         "fund_pays": rng.random() < 0.9,
@@ -124,6 +127,7 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "drawdown_window_ns": rng.choice([1, 10**10, 10**12]),
         "fund_cap": rng.choice(["0", "0", "1", "20"]),
         "fund_cap_window_ns": rng.choice([0, 10**10]),
+        "fund_cap_scope": rng.choice(["fund", "market"]),
         "volunteer_edge_ppm": rng.choice([0, 10_000]),
         "covered_band_ppm": rng.choice([0, 50_000]),
         "retry_ns": rng.choice([1, 10**9]),
@@ -132,6 +136,8 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "profit_lock": rng.random() < 0.2,
         "gate_ns": rng.choice([0, 10**11, 10**12]),
         "waive_after_ns": rng.choice([0, 1, 10**11]),
+        "pool_profit_ppm": rng.choice([0, 0, 10_000, 450_000]),
+        "pool_profit_stop_ppm": rng.choice([0, 5_000]),
     }
 
 
@@ -199,6 +205,9 @@ def draw_profile(seed: int) -> VenueProfile:
     raw["losses"]["drawdown_stop_ppm"] = min(
         raw["losses"]["drawdown_stop_ppm"], raw["losses"]["drawdown_ppm"]
     )
+    raw["losses"]["pool_profit_stop_ppm"] = min(
+        raw["losses"]["pool_profit_stop_ppm"], raw["losses"]["pool_profit_ppm"]
+    )
     raw["mark"] = {
         "source": rng.choice(["median", "median", "median", "tape", "index", "last"]),
         "basis_samples": rng.choice([1, 3, 30]),
@@ -237,4 +246,7 @@ def draw_markets(rng: random.Random, raw: dict) -> list[dict]:
         markets.append(copy.deepcopy(COLLATERAL))
     if raw["margin"]["tier_by"] == "contracts":
         by_contracts(markets)
+    if raw["losses"]["fund_scope"] == "group":
+        for market in markets:
+            market["fund_group"] = rng.choice([None, "one", "two"])
     return markets

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from engine.constants import PPM, Flag, Side
+from engine.constants import PPM, Flag, Side, SystemAccount
 from engine.core import step
 from engine.core.inspection import inspect as run_inspection
 from engine.core.kernel import link_parts
+from engine.core.records import PEAK_PARTS
 from engine.core.state import H
 from engine.core.tables import Block, allocate, events_per_unit_max
 from engine.digest import state_digest
@@ -212,7 +213,7 @@ def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
             sorted_accounts["account_id"],
             sorted_accounts["wallet_quote"],
             flags,
-            _columns(cases, "call_ns debt_ns level due_ns"),
+            _columns(cases, "call_ns debt_ns debt_quote level due_ns"),
         ]
     )
     positions = block.table("POSITIONS")[1 : words[H.POSITIONS_COUNT] + 1]
@@ -239,6 +240,7 @@ def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
         "orders": book,
         "stops": stops,
         "markets": _market_rows(block),
+        "funds": _fund_rows(block, accounts),
         "totals": np.array(
             [
                 [
@@ -248,9 +250,6 @@ def canonical_rows(exchange: Exchange) -> dict[str, np.ndarray]:
                     words[H.WITHDRAWALS_QUOTE],
                     words[H.LIQUIDATIONS_COUNT],
                     words[H.GATE_UNTIL_NS],
-                    words[H.FUND_PAID_QUOTE],
-                    words[H.DRAWDOWN_ACTIVE],
-                    block.table("PEAKS")["quote"].max(),
                 ]
             ],
             dtype=np.int64,
@@ -306,4 +305,20 @@ def _market_rows(block: Block) -> np.ndarray:
     )
     market_ids = np.arange(1, len(markets) + 1, dtype=np.int64)
     more = "previous_mark_price average_price loss_quote window_lots"
-    return np.column_stack([market_ids, _columns(markets, names), held, _columns(markets, more)])
+    first = 1 + int(block.words[H.SYSTEM_ROWS])
+    paid = block.table("FUNDS")["paid_quote"][first : first + len(markets)]
+    return np.column_stack(
+        [market_ids, _columns(markets, names), held, _columns(markets, more), paid]
+    )
+
+
+def _fund_rows(block: Block, accounts: np.ndarray) -> np.ndarray:
+    """Every insurance fund: account id, paid in its window, drawdown rule, highest balance."""
+    own = range(max(SystemAccount) + 1, int(block.words[H.SYSTEM_ROWS]) + 1)
+    rows = np.array([SystemAccount.INSURANCE_FUND, *own])
+    ids = accounts["account_id"][rows - 1]
+    peaks = block.table("PEAKS")["quote"].reshape(-1, PEAK_PARTS).max(axis=1)
+    table = np.column_stack(
+        [ids, _columns(block.table("FUNDS")[rows], "paid_quote drawdown"), peaks[rows]]
+    )
+    return table[np.argsort(ids, kind="stable")]

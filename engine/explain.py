@@ -24,7 +24,7 @@ from engine.situation import (
     liquidation_mark,
 )
 from engine.units import format_decimal
-from engine.venue import market_numbers
+from engine.venue import fund_id, fund_ids, market_numbers
 from engine.views import DomainView, PositionView
 from engine.wording import RESIDUAL_WORDS, SURPLUS_WORDS, sentence
 
@@ -329,7 +329,7 @@ def move(
         known = ", ".join(stage.market_ids)
         raise SituationError(f"--mark {unknown[0]}: no such market here; it has {known}")
     before = {name: equity_of(stage, name) for name in situation.accounts}
-    fund = stage.exchange.inspect(SystemAccount.INSURANCE_FUND)[0].equity
+    fund = funds_equity(stage)
     begun = [e for e in stage.events if e.kind == EventKind.LIQUIDATION_STARTED]
     first = stage.events.index(begun[0]) if begun else len(stage.events)
     for symbol, price in marks.items():
@@ -338,6 +338,9 @@ def move(
     events = stage.events[first:]
     names = {number: name for name, number in stage.ids.items()}
     names |= {int(a): a.name.lower().replace("_", " ") for a in SystemAccount}
+    for market in reversed(stage.profile.markets):
+        if (fund_of := fund_id(stage.profile, market)) < 0:
+            names[fund_of] = f"insurance fund of {market.fund_group or market.symbol}"
     steps = []
     for event in events:
         text = sentence(stage, names, event)
@@ -371,7 +374,8 @@ def run_out(stage: Stage) -> None:
         stage.send(CommandKind.CHECK_MARGIN)
         stage.wait(trigger.cure_ns)
         stage.send(CommandKind.CHECK_MARGIN)
-    if losses.residual == "socialise_profit" and stage.balance(SystemAccount.INSURANCE_FUND) < 0:
+    lacking = any(stage.balance(fund) < 0 for fund in fund_ids(stage.profile))
+    if losses.residual == "socialise_profit" and lacking:
         stage.send(CommandKind.SETTLE)
 
 
@@ -393,6 +397,11 @@ def given_up(stage: Stage, first: int, cause: c.Cause) -> int:
     return total
 
 
+def funds_equity(stage: Stage) -> int:
+    """What the insurance funds have together, with their positions at mark."""
+    return sum(stage.exchange.inspect(fund)[0].equity for fund in fund_ids(stage.profile))
+
+
 def payers(stage: Stage, first: int, fund: int) -> list[Payer]:
     """Everybody who bears a part of it, from the events and the fund's equity."""
     found, events = [], stage.events[first:]
@@ -404,7 +413,7 @@ def payers(stage: Stage, first: int, fund: int) -> list[Payer]:
     def total(kind: EventKind) -> int:
         return sum(e.amount for e in events if e.kind == kind)
 
-    after = stage.exchange.inspect(SystemAccount.INSURANCE_FUND)[0].equity
+    after = funds_equity(stage)
     paid, own = max(0, fund) - max(0, after), max(0, -after) - max(0, -fund)
     add("insurance fund", paid, "what its equity fell by" if paid > 0 else "what it gained")
     add("venue", own, "what the fund is below zero by: the venue's own")
@@ -412,7 +421,8 @@ def payers(stage: Stage, first: int, fund: int) -> list[Payer]:
     add("volunteers", given_up(stage, first, c.Cause.ASSIGNED), "against the mark")
     add("everybody with a position", total(EventKind.LOSS_SHARED), "socialised at once")
     add("winners at settlement", total(EventKind.CLAWED_BACK), "by their share of all profit")
-    add("the customer", total(EventKind.DEBT_LEFT), "a debt, as long as it is not waived")
+    owed = {e.account_id: e.amount for e in events if e.kind == EventKind.DEBT_LEFT}  # the last
+    add("the customer", sum(owed.values()), "a debt, as long as it is not waived")
     return found
 
 

@@ -14,8 +14,9 @@ from engine import constants as c
 from engine.constants import EventKind, SystemAccount
 from engine.messages import Fact, MeasuredFact, RunSummary
 from engine.profile import VenueProfile
+from engine.staged import FUND_NAME
 from engine.vectors import position_values
-from engine.venue import market_numbers
+from engine.venue import fund_ids, market_numbers
 
 MEASURES = {
     "sum": "amounts of every event of a kind",
@@ -43,7 +44,8 @@ class Measures:
     def __init__(self, profile: VenueProfile, ids: Mapping[str, range]) -> None:
         self._profile = profile
         names = {each.name.lower(): range(each, each + 1) for each in SystemAccount}
-        self._ids = {**names, **ids}
+        funds = range(min(fund_ids(profile)), SystemAccount.INSURANCE_FUND + 1)  # of every market
+        self._ids = {**names, **ids, FUND_NAME: funds}
         self._sums: Counter[int] = Counter()
         self._counts: Counter[int] = Counter()
         self._marks: dict[int, tuple[int, int, int]] = {}  # lowest, highest, last

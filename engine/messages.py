@@ -283,6 +283,7 @@ class Scenario(Message, frozen=True, kw_only=True):
     schedule: list[Scheduled] = []
     liquidity: dict[Name, CurveLiquidity | TapeLiquidity | NoLiquidity] = {}
     fund: DecimalText = "0"
+    funds: dict[Name, DecimalText] = {}
     feedback_ppm: Ppm = c.PPM
     digest: Annotated[str, Meta(pattern="^([0-9a-f]{32,64})?$")] = ""
     facts: list[Fact] = []

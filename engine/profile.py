@@ -105,7 +105,8 @@ class Step(Frozen, frozen=True, kw_only=True):
     1) on, `once_in_ns` not again so soon after this domain's last such step. `fraction_ppm`,
     `tiers_down` (0: to the lowest) and `chunk_lots` belong to their sizes; `floor` and `cap`
     bound any size by notional, `window_lots` in `window_ns` for the whole market. `transfer`
-    hands the lots to the BACKSTOP account instead of the book. `pause_ns` lets the domain rest
+    hands the lots to the BACKSTOP account instead of the book; `rest` leaves what was not filled in
+    the book while the domain waits (R133). `pause_ns` lets the domain rest
     before it is looked at again; a pausing step that filled nothing below zero equity goes on.
     """
 
@@ -120,7 +121,7 @@ class Step(Frozen, frozen=True, kw_only=True):
     once_in_ns: Nanoseconds = 0
     window_lots: Lots = 0  # 0: no window
     window_ns: Nanoseconds = 0
-    order: Literal["ioc", "fok", "transfer"] = "ioc"
+    order: Literal["ioc", "fok", "rest", "transfer"] = "ioc"
     limit: Literal["bankruptcy", "spread", "mark", "touch", "none"] = "bankruptcy"
     limit_ppm: Multiple = 0  # beyond mark or touch; of `spread`, per unit of maintenance rate
     pause_ns: Nanoseconds = 0
@@ -174,6 +175,7 @@ class Losses(Frozen, frozen=True, kw_only=True):
     adl_price: Literal["bankruptcy", "mark", "previous_mark", "mark_unless_fund_low"] = "bankruptcy"
     adl_cancel: Literal["none", "market", "account"] = "market"
     adl_fee: Literal["none", "maker_taker"] = "none"  # maker's of the winner, taker's of the other
+    fund_scope: Literal["venue", "group", "market"] = "venue"  # group: `markets.*.fund_group`
     fund_inventory_ppm: Multiple = c.PPM
     fund_disposal: Literal["keep", "rest"] = "keep"  # of inventory: an order where it was taken
     fund_pays: bool = True  # false: the fund never pays into an account
@@ -183,6 +185,7 @@ class Losses(Frozen, frozen=True, kw_only=True):
     drawdown_window_ns: Nanoseconds = 28_800_000_000_000
     fund_cap: DecimalText = "0"  # most the fund pays in one window; 0: what it has
     fund_cap_window_ns: Nanoseconds = 0  # 0: one window for ever
+    fund_cap_scope: Literal["fund", "market"] = "fund"  # whose window it is
     volunteer_edge_ppm: Ppm = 0
     covered_band_ppm: Ppm = 0
     retry_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 1_000_000_000
@@ -199,6 +202,8 @@ class Losses(Frozen, frozen=True, kw_only=True):
     profit_lock: bool = False  # profit since the last settlement cannot be withdrawn
     gate_ns: Nanoseconds = 0  # `negative_left`: withdrawals wait this long
     waive_after_ns: Nanoseconds = 0  # `debt`: written off by CHECK_MARGIN after this; 0: never
+    pool_profit_ppm: Multiple = 0  # a side's profit above this share of the pool is cut (R131)
+    pool_profit_stop_ppm: Multiple = 0  # to this share; 0 for the first: never
 
     @property
     def limits_fund(self) -> bool:
@@ -277,6 +282,7 @@ class Market(Frozen, frozen=True, kw_only=True):
     price_band_ppm: Ppm = 0  # 0: no band; else orders within mark * (1 -/+ band)
     liquidation_fee_ppm: Ppm
     funding_cap_ppb: Annotated[int, Meta(ge=0, le=c.PPB)] | None = None  # instead of the venue's
+    fund_group: Name | None = None  # markets of one group share an insurance fund (R130)
     tiers: Annotated[list[Tier], Meta(max_length=c.TIERS_MAX)] = []
     tier_steps: TierSteps | None = None
     slope_per_coin: DecimalText = "0"

@@ -27,7 +27,6 @@ from engine.messages import (
     Patch,
     PricePoint,
     Scenario,
-    money_units,
 )
 from engine.patched import load_patched
 from engine.population.columns import (
@@ -59,6 +58,7 @@ from engine.venue import (
     MarketNumbers,
     ProfileError,
     VenueProfile,
+    fund_deposits,
     market_numbers,
 )
 
@@ -94,9 +94,10 @@ class LoadedScenario:
         return found
 
     @cached_property
-    def fund_quote(self) -> int:
-        """Initial balance of the insurance fund in money units."""
-        return money_units(self.scenario.fund, self.profile.settlement.decimals)
+    def fund_deposits(self) -> list[tuple[int, int]]:
+        """Initial balances of the insurance funds: account and money units."""
+        given = self.scenario.fund, self.scenario.funds
+        return fund_deposits(self.profile, self.scenario.markets, *given)
 
     @cached_property
     def start(self) -> tuple[int, dict[str, MarketStart]]:
@@ -219,9 +220,9 @@ def _check(loaded: LoadedScenario) -> None:
         except ProfileError as error:
             loaded.fail(f"markets[{index}]", str(error))
     try:
-        _ = loaded.fund_quote
-    except ValueError as error:
-        loaded.fail("fund", str(error))
+        _ = loaded.fund_deposits
+    except ProfileError as error:
+        raise ScenarioError(f"{loaded.file}: $.{error}") from None
     if scenario.feedback_ppm and profile.mark.source == "tape":
         loaded.fail("feedback_ppm", "expected 0: the venue's mark is taken from the tape")
     points = scenario.prices.points
@@ -480,10 +481,10 @@ def setup_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
         _block(CommandKind.INDEX, s.market_id, start_ns, s.first_price) for s in starts.values()
     ]
     yield np.concatenate(first)
-    if loaded.fund_quote:
+    for account_id, quote in loaded.fund_deposits:
         deposit = _block(CommandKind.DEPOSIT, 0, start_ns, 0)
-        deposit["account_id"] = c.SystemAccount.INSURANCE_FUND
-        deposit["amount"] = loaded.fund_quote
+        deposit["account_id"] = account_id
+        deposit["amount"] = quote
         yield deposit
     population, _ = loaded.population
     if population is not None:

@@ -69,7 +69,9 @@ class Stage:
         orders = 0
         for index, item in enumerate(self.schedule):
             row, owners = self._scheduled(index), range(1)
-            if item.account is not None:
+            if item.account == FUND_NAME:
+                owners = self._fund(item, f"schedule[{index}]")
+            elif item.account is not None:
                 owners = self.ids[item.account]
             times = item.times_ns()
             if item.command in ORDERS:
@@ -77,6 +79,15 @@ class Stage:
                 orders += len(owners) * len(times)
             else:
                 yield _copied(row, owners, times)
+
+    def _fund(self, item: Scheduled, place: str) -> range:
+        """The one insurance fund that answers for the command's market, or for all of the run's."""
+        symbols = [item.market] if item.market else self.numbers
+        found = {self.numbers[symbol][1].fund_id for symbol in symbols}
+        if len(found) > 1:
+            self.fail(f"{place}.market", f"expected one of {len(found)} markets with a fund each")
+        account_id = found.pop()
+        return range(account_id, account_id + 1)
 
     def _price(self, text: str, symbol: str, field: str) -> int:
         market = self.profile.markets[self.numbers[symbol][0] - 1]
@@ -148,8 +159,13 @@ class Stage:
             values["amount"] = self._money(item.amount, f"{place}.amount")
         if item.rate_ppb is not None:
             values["amount"] = item.rate_ppb
-        if item.account == FUND_NAME and item.command != "deposit":
-            self.fail(f"{place}.account", "the fund only takes deposits")
+        if item.account == FUND_NAME:
+            if item.command != "deposit":
+                self.fail(f"{place}.account", "the fund only takes deposits")
+            self._fund(item, place)
+            values["market_id"] = 0
+        elif item.command == "deposit" and item.market:
+            self.fail(f"{place}.market", "expected a market with the fund only")
         if item.command == "force_close":
             values["amount"] = int(c.Force.EMERGENCY)
         if item.command not in ORDERS:

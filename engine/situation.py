@@ -25,7 +25,7 @@ from engine.rows import COMMAND, EVENT
 from engine.shapes import DecimalText, Message, Name, PathText
 from engine.strict import ScenarioError, decode_tree
 from engine.units import UnitError, format_decimal, parse_decimal
-from engine.venue import Capacities
+from engine.venue import Capacities, fund_deposits
 from engine.views import DomainView
 
 Implementation = Literal["rulebook", "core"]
@@ -125,6 +125,7 @@ class Situation(Message, kw_only=True):
     venue: PathText
     patch: dict[str, Any] = field(default_factory=dict)
     fund: DecimalText = "0"
+    funds: dict[str, DecimalText] = field(default_factory=dict)
     markets: Annotated[dict[str, MarketState], Meta(min_length=1)]
     accounts: Annotated[dict[str, AccountState], Meta(min_length=1)]
 
@@ -308,8 +309,9 @@ class Stage:
             self.send(CommandKind.TRADE, market_id=market_id, price=last)
             self.send(CommandKind.INDEX, market_id=market_id, price=index)
             self.send(CommandKind.MARK, market_id=market_id, price=mark)
-        if fund := self.money(self.situation.fund):
-            self.send(CommandKind.DEPOSIT, account_id=1, amount=fund)
+        given = self.situation.fund, self.situation.funds
+        for account_id, amount in fund_deposits(self.profile, self.situation.markets, *given):
+            self.send(CommandKind.DEPOSIT, account_id=account_id, amount=amount)
         for symbol, market in self.situation.markets.items():
             for level in market.book:
                 self._depth(symbol, level)

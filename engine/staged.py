@@ -63,7 +63,7 @@ SCHEDULED = {
     "check_margin": ((), ()),
     "clock": ((), ()),
     "funding": (("market", "rate_ppb"), ("price",)),
-    "deposit": (("account", "amount"), ()),
+    "deposit": (("account", "amount"), ("market",)),
     "withdraw": (("account", "amount"), ()),
     "move_margin": (("account", "market", "amount"), ()),
     "deposit_asset": (("account", "market", "lots"), ()),
@@ -78,7 +78,8 @@ SCHEDULED = {
 class Scheduled(Message, frozen=True, kw_only=True):
     """A command at a time, after the prices of that time; `every_seconds` repeats it `until` then.
 
-    `account` is a name of `accounts` (all its copies), or "fund". `amount` is money, with a minus
+    `account` is a name of `accounts` (all its copies), or "fund": with a `market` the one that
+    answers for it. `amount` is money, with a minus
     for margin that leaves a position. `buy` and `sell` are market orders, with `price` limit
     orders that stay. Without `market`, `settle` and `force_close` are about every market.
     """

@@ -6,6 +6,7 @@ the core.
 """
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -56,6 +57,7 @@ class MarketNumbers(Frozen, frozen=True, kw_only=True):
     scaling_from: int = 0  # open interest in money; 0 and 0: no scaling
     scaling_to: int = 0
     funding_cap_ppb: int = c.PPB
+    fund_id: int = c.SystemAccount.INSURANCE_FUND  # account of the fund that answers for it
 
 
 class StepNumbers(Frozen, frozen=True, kw_only=True):
@@ -182,8 +184,61 @@ def market_numbers(profile: VenueProfile, market: Market) -> MarketNumbers:
         tier_initial_ppm=tiers[4],
         contract=c.Contract[market.contract.upper()],
         haircut_ppm=market.haircut_ppm,
+        fund_id=fund_id(profile, market),
         **_further_numbers(where, profile, market),
     )
+
+
+def fund_id(profile: VenueProfile, market: Market) -> int:
+    """R130. The account of the insurance fund that answers for a market: the venue's, or minus the
+    id of the first market that has the same fund; that of an asset is the venue's."""
+    scope, group = profile.losses.fund_scope, market.fund_group
+    shared = scope == "venue" or (scope == "group" and group is None)
+    if shared or market.contract == "collateral":
+        return int(c.SystemAccount.INSURANCE_FUND)
+    if scope == "market":
+        return -profile.market_id(market.symbol)
+    return -next(n for n, each in enumerate(profile.markets, 1) if each.fund_group == group)
+
+
+def fund_ids(profile: VenueProfile) -> list[int]:
+    """Accounts of every insurance fund of a venue, its own first."""
+    own = int(c.SystemAccount.INSURANCE_FUND)
+    return list(dict.fromkeys([own, *(fund_id(profile, market) for market in profile.markets)]))
+
+
+def fund_deposits(
+    profile: VenueProfile, symbols: Iterable[str], fund: str, funds: dict[str, str]
+) -> list[tuple[int, int]]:
+    """What a run begins with in its funds: (account, money) for `fund`, the one fund that answers
+    for the markets of a run, and for `funds` by market. Raises ProfileError naming the field."""
+    found: dict[int, int] = {}
+
+    def put(place: str, account_id: int, text: str) -> None:
+        if account_id in found:
+            raise ProfileError(f"{place}: expected each fund once")
+        try:
+            found[account_id] = parse_decimal(text, profile.settlement.decimals)
+        except UnitError as error:
+            raise ProfileError(f"{place}: {error}") from None
+        if not 0 <= found[account_id] <= c.MONEY_MAX:
+            raise ProfileError(f"{place}: expected 0 or more, got {text}")
+
+    answer = {
+        symbol: fund_id(profile, profile.markets[profile.market_id(symbol) - 1])
+        for symbol in dict.fromkeys([*symbols, *funds])
+        if profile.markets[profile.market_id(symbol) - 1].contract == "future"
+    }
+    if Decimal(fund):
+        ids = set(answer.values())
+        if len(ids) > 1:
+            raise ProfileError(f"fund: {len(ids)} funds answer for these markets: expected funds")
+        put("fund", ids.pop(), fund)
+    for symbol, text in funds.items():
+        if symbol not in answer:
+            raise ProfileError(f"funds.{symbol}: expected a futures market")
+        put(f"funds.{symbol}", answer[symbol], text)
+    return [(account_id, quote) for account_id, quote in found.items() if quote]
 
 
 def _unit_quote(where: str, market: Market, money_decimals: int) -> int:
@@ -325,13 +380,14 @@ def _tier_columns(where: str, profile: VenueProfile, market: Market) -> tuple[tu
     """
     bounds, leverages, rates, deductions, initials = [], [], [], [], []
     floor = previous_rate = deduction = 0
+    sloped = bool(Decimal(market.slope_per_coin))  # then the first rate may be 0
     marginal = profile.margin.tier_mode == "marginal"
     for index, tier in enumerate(_expanded(where, market)):
         place = f"{where}.tiers[{index}]"
         bound = _tier_bound(place, tier, profile.margin.tier_by, profile.settlement.decimals)
         if not floor < bound <= c.MONEY_MAX:
             raise ProfileError(f"{place}.notional_to: expected above {floor} and rising")
-        if tier.maintenance_ppm <= previous_rate:
+        if tier.maintenance_ppm <= previous_rate and (index or not sloped):
             raise ProfileError(f"{place}.maintenance_ppm: expected above {previous_rate}")
         if leverages and tier.leverage_max > leverages[-1]:
             raise ProfileError(f"{place}.leverage_max: expected at most {leverages[-1]}")
@@ -394,6 +450,8 @@ def _check_margin(profile: VenueProfile) -> None:
     if trigger.backstop_ppm >= c.PPM:
         raise ProfileError(f"{name}: trigger.backstop_ppm: expected below {c.PPM}")
     losses = profile.losses
+    if losses.pool_profit_stop_ppm > losses.pool_profit_ppm:
+        raise ProfileError(f"{name}: losses.pool_profit_stop_ppm: expected at most pool_profit_ppm")
     if losses.drawdown_stop_ppm > losses.drawdown_ppm:
         raise ProfileError(f"{name}: losses.drawdown_stop_ppm: expected at most drawdown_ppm")
 
@@ -415,6 +473,8 @@ def _check_waterfall(profile: VenueProfile) -> None:
             raise ProfileError(f"{place}.limit: expected mark or bankruptcy for a transfer")
         if step.limit != "spread" and step.limit_ppm >= c.PPM:
             raise ProfileError(f"{place}.limit_ppm: expected at most {c.PPM - 1} for this limit")
+        if step.order == "rest" and step.pause_ns == 0:
+            raise ProfileError(f"{place}.pause_ns: expected more than 0 for an order that rests")
         if bool(step.window_lots) != bool(step.window_ns):
             raise ProfileError(f"{place}: expected both of window_lots and window_ns, or neither")
 

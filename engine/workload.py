@@ -78,6 +78,10 @@ class Fuzzer:
         """An account id, opened or not."""
         return c.FIRST_USER_ID + self.random.randrange(self.accounts)
 
+    def funds(self) -> list[int]:
+        """Account ids of the insurance funds."""
+        return sorted({c.SystemAccount.INSURANCE_FUND.value, *(n.fund_id for n in self.numbers)})
+
     def market(self) -> int:
         """The index of a market."""
         return self.random.randrange(len(self.numbers))
@@ -121,7 +125,8 @@ class Fuzzer:
         rows = []
         for index in range(len(self.numbers)):
             rows.append(self.row(kind=K.INDEX, market_id=index + 1, price=self.prices[index]))
-        rows.append(self.row(kind=K.DEPOSIT, account_id=1, amount=self.money()))
+        for fund in self.funds():
+            rows.append(self.row(kind=K.DEPOSIT, account_id=fund, amount=self.money()))
         for offset in range(self.accounts - 2):
             account_id = c.FIRST_USER_ID + offset
             flags = int(c.Flag.HEDGE) if offset % 4 == 3 else 0
@@ -206,7 +211,8 @@ class Fuzzer:
         return {"account_id": self.account(), "flags": self.random.choice((0, 0, 4))}
 
     def _deposit(self) -> dict[str, int]:
-        account_id = self.random.choice((self.account(), self.account(), 1))
+        venue = self.random.choice((*self.funds(), c.SystemAccount.BACKSTOP.value))
+        account_id = self.random.choice((self.account(), self.account(), venue))
         amount = c.MONEY_MAX if self.random.random() < 0.02 else self.money()
         return {"account_id": account_id, "amount": amount}
 

@@ -145,7 +145,7 @@ class Story:
         to_fund = amount if kind in (K.LIQUIDATION_FEE, K.SURPLUS) else -amount
         self.wallets[account] -= to_fund
         self.wallets[FUND] += to_fund
-        self.emit(kind, account_id=account, market_id=1, amount=amount)
+        self.emit(kind, account_id=account, other_id=FUND, market_id=1, amount=amount)
 
     def funding(self, account: int, amount: int) -> None:
         self.wallets[account] += amount

@@ -79,6 +79,8 @@ class Venue(Expectations):
     def start(self) -> None:
         self.profile = build(self.raw)
         self.numbers = [market_numbers(self.profile, market) for market in self.profile.markets]
+        if any(n.fund_id < 0 for n in self.numbers):
+            self.names |= {f"fund-{n.symbol}": n.fund_id for n in self.numbers}
         self.money_decimals = self.profile.settlement.decimals
         options = {
             "capacities": self.capacities,
@@ -239,7 +241,7 @@ class Venue(Expectations):
     # -- account commands -----------------------------------------------------------------------
 
     def command_open(self, words: list[str]) -> dict[str, int]:
-        users = len(self.names) - len(SYSTEM)
+        users = sum(number >= c.FIRST_USER_ID for number in self.names.values())
         account_id = self.names.setdefault(words[0], c.FIRST_USER_ID + users)
         flags = c.Flag.HEDGE if "hedge" in words else 0
         return {"kind": K.OPEN_ACCOUNT, "account_id": account_id, "flags": flags}

@@ -234,8 +234,8 @@ def test_what_cannot_be_is_refused_in_one_line(situation, words):
 def test_a_file_with_an_unknown_field_is_refused(tmp_path):
     path = tmp_path / "bad.toml"
     text = (FOLDER / "one-long.toml").read_text()
-    path.write_text(text.replace('fund = "1000000"', 'funds = "1"'))
-    with pytest.raises(ScenarioError, match=r"bad.toml: \$.funds: unknown field"):
+    path.write_text(text.replace('fund = "1000000"', 'founds = "1"'))
+    with pytest.raises(ScenarioError, match=r"bad.toml: \$.founds: unknown field"):
         load_situation(path)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from engine.calculate import formulas, losses, margins, orders
+from engine.calculate import formulas, levels, losses, margins, orders
 from engine.calculate.numbers import Answer, CalculateError, from_json, to_json
 from engine.calculate.question import Question, question_of
 from engine.situation import Implementation
@@ -60,7 +60,7 @@ def _fee(q: Question) -> Answer:
 
 
 def _margin(q: Question) -> Answer:
-    return formulas.skew_margin(q) if q.inputs.has("skew_scale") else margins.margin(q)
+    return margins.skew_margin(q) if q.inputs.has("skew_scale") else margins.margin(q)
 
 
 def _size(q: Question) -> Answer:
@@ -69,7 +69,7 @@ def _size(q: Question) -> Answer:
 
 def _deleveraging(q: Question) -> Answer:
     pool = q.inputs.has("max_pnl_factor_for_adl")
-    return formulas.pool_deleveraging(q) if pool else losses.adl_trigger(q)
+    return losses.pool_deleveraging(q) if pool else losses.adl_trigger(q)
 
 
 TOPICS: dict[str, Callable[[Question], Answer]] = {
@@ -79,11 +79,11 @@ TOPICS: dict[str, Callable[[Question], Answer]] = {
     "maintenance_margin": _margin,
     "maintenance_amount": margins.maintenance_amount,
     "tier_lookup": margins.tier_of,
-    "trigger": margins.trigger,
-    "margin_call": margins.margin_call,
-    "mark_price": margins.mark_price,
+    "trigger": levels.trigger,
+    "margin_call": levels.margin_call,
+    "mark_price": levels.mark_price,
     "funding_rate": _funding,
-    "adl_rank": margins.adl_rank,
+    "adl_rank": levels.adl_rank,
     "adl_allocation": losses.adl_fills,
     "adl_price": losses.adl_price,
     "adl_trigger": _deleveraging,
@@ -118,10 +118,7 @@ def is_formula(topic: str, inputs: dict[str, Any]) -> bool:
     names = {
         "funding_rate": ({"position", "qty"}, False),
         "liquidation_fee": ({"slots_since_active"}, True),
-        "initial_margin": ({"skew_scale"}, True),
-        "maintenance_margin": ({"skew_scale"}, True),
         "partial_liquidation": ({"call_slots"}, True),
-        "adl_trigger": ({"max_pnl_factor_for_adl"}, True),
     }
     wanted, given = names.get(topic, (set(), True))
     return bool(wanted & set(inputs)) == given if wanted else False

@@ -69,12 +69,15 @@ def single_tier(maintenance: Fraction, initial: Fraction | None = None) -> list[
 
 
 def tier(
-    maintenance: Fraction, initial: Fraction | None = None, bound: Fraction | None = None
+    maintenance: Fraction,
+    initial: Fraction | None = None,
+    bound: Fraction | None = None,
+    least_ppm: int = 1,
 ) -> dict[str, Any]:
-    """One tier of a made market; at least one part per million."""
-    rate = max(1, ppm(maintenance, "mmr"))
+    """One tier of a made market; a rate of 0 goes with a slope only."""
+    rate = max(least_ppm, ppm(maintenance, "mmr"))
     first = max(rate, ppm(initial, "imr")) if initial is not None else None
-    highest = max(1, min(LEVERAGE_MAX, PPM // (first or rate)))
+    highest = max(1, min(LEVERAGE_MAX, PPM // max(1, first or rate)))
     made: dict[str, Any] = {"maintenance_ppm": rate, "leverage_max": highest}
     if first is not None:
         made["initial_ppm"] = first
@@ -98,6 +101,7 @@ class Bench:
         self.fund = Fraction(0)
         self.money: list[Fraction] = []
         self.own = False
+        self.change({"losses": {"fund_scope": "venue"}})  # a question knows one fund
         self.change(patch or {})
 
     def change(self, patch: dict[str, Any]) -> None:

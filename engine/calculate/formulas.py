@@ -1,16 +1,15 @@
 """Published formulas for which the engine has no switch, with exact fractions.
 
 Funding rates are made outside the state machine, which is told them. The rest are rules of venues
-that no axis expresses yet: a keeper's fee and a share of the position that grow with time since
-the account became liquidatable, margin by the skew of a market, and deleveraging by the share of
-a pool that its traders have won.
+that no axis expresses yet: a keeper's fee that grows with time since the account became
+liquidatable, and a growing share of the position whose loss counts with the buffer on top.
 """
 
 from fractions import Fraction
 from math import ceil, floor
 
 from engine.calculate.numbers import Answer, CalculateError
-from engine.calculate.question import Question, side_of
+from engine.calculate.question import Question
 from engine.profile import Funding
 
 HOUR_MINUTES, DAY_MINUTES = 60, 1_440
@@ -136,29 +135,3 @@ def ramp(q: Question) -> Answer:
         after.append(base)
         freed_after.append(freed)
     return {"base_after": after, "margin_freed_after": freed_after}
-
-
-# -- pools ------------------------------------------------------------------------------------
-
-
-def skew_margin(q: Question) -> Answer:
-    """Margin by how much of the market's scale a position is; maintenance is a share of it."""
-    i = q.inputs
-    size = abs(i.get("size"))
-    ratio = size / i.get("skew_scale") * i.get("im_fraction") + i.get("min_im_ratio", default=0)
-    value, least = size * i.get("price"), i.get("min_position_margin", default=0)
-    scalar = i.get("mm_scalar")
-    return {
-        "im_ratio": ratio,
-        "initial_margin": value * ratio + least,
-        "maintenance_margin": value * ratio * scalar + least,
-    }
-
-
-def pool_deleveraging(q: Question) -> Answer:
-    """Deleveraging begins when what traders have won is more than a share of the pool."""
-    i, price = q.inputs, q.inputs.get("price")
-    tokens = i.get("position_size_at_entry") / i.get("entry_price")
-    won = side_of(i) * (tokens * price - i.get("position_size_at_entry"))
-    share = won / (i.get("pool") * price)
-    return {"pnl_to_pool": share, "adl_enabled": share > i.get("max_pnl_factor_for_adl")}

@@ -8,8 +8,22 @@ from fractions import Fraction
 from typing import Any
 
 from engine.calculate.bench import Bench, single_tier
-from engine.calculate.numbers import Answer, CalculateError, exact, rounded_up, written
-from engine.calculate.question import Question, money_of, price_of, side_of, size_of
+from engine.calculate.numbers import (
+    Answer,
+    CalculateError,
+    exact,
+    ppm,
+    rounded_up,
+    written,
+)
+from engine.calculate.question import (
+    Question,
+    find_domain,
+    money_of,
+    price_of,
+    side_of,
+    size_of,
+)
 from engine.constants import Cause, CommandKind, EventKind, RefusedTakeover, SystemAccount
 from engine.situation import Event, Stage
 
@@ -294,6 +308,28 @@ def socialised_loss(q: Question) -> Answer:
             answer |= {"cumulative_funding_delta": each, "loss_per_base": each}
     answer["bankrupt_debt_after"] = -money_of(stage, stage.balance(stage.ids["bankrupt"]))
     return answer
+
+
+def pool_deleveraging(q: Question) -> Answer:
+    """Whether what one side has won of a pool is so much that its winners are closed."""
+    i, side = q.inputs, side_of(q.inputs)
+    price, entry = i.get("price"), i.get("entry_price")
+    most = ppm(i.get("max_pnl_factor_for_adl"), "max_pnl_factor_for_adl")
+    bench = q.bench(losses={"pool_profit_ppm": most, "pool_profit_stop_ppm": 0})
+    bench.market(payoff="linear", tiers=single_tier(Fraction(1, 100)), mark=price)
+    size = i.get("position_size_at_entry") / entry
+    bench.seat("trader", 2 * size * max(price, entry))
+    bench.hold("trader", side, size, entry)
+    pool = i.get("pool") * price
+    bench.money.append(pool)
+    stage = bench.stage()
+    amount = int(pool * 10**stage.profile.settlement.decimals)
+    stage.send(CommandKind.DEPOSIT, account_id=SystemAccount.BACKSTOP, amount=amount)
+    _, position = find_domain(stage, "trader", "M")
+    won = money_of(stage, position.unrealised) / money_of(stage, amount)
+    events = stage.send(CommandKind.CHECK_MARGIN)
+    capped = any(e.kind == EventKind.PROFIT_CAPPED for e in events)
+    return {"pnl_to_pool": won, "adl_enabled": capped}
 
 
 def shared(stage: Stage, name: str) -> Fraction:

@@ -22,22 +22,20 @@ from engine.constants import (
 from engine.core.arithmetic import mul_div, mul_div_up
 from engine.core.deleveraging import adl_price, deleverage, stays_solvent
 from engine.core.events import emit
-from engine.core.fund import pay_from_fund
+from engine.core.fund import in_drawdown, loss_market, pay_from_fund
 from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import (
-    FUND,
-    case_row,
     credit_domain,
     credit_position,
     credit_wallet,
     cross_health,
     domain_health,
     emit_domain,
+    fund_row,
     is_collateral,
     is_system,
     move_margin,
     move_to,
-    to_fund,
 )
 from engine.core.levels import is_below_backstop, put_off, wait
 from engine.core.liquidation_orders import hand_over, trade_order
@@ -48,7 +46,6 @@ from engine.core.sizing import bankruptcy, touch_price
 from engine.core.state import H, accounts, cases, header, markets, positions, volunteers
 
 NET = PositionSide.NET.value
-FUND_ROW = SystemAccount.INSURANCE_FUND.value
 BACKSTOP = SystemAccount.BACKSTOP.value
 ROUNDING = SystemAccount.ROUNDING.value
 
@@ -61,14 +58,15 @@ def offer(s, market_id, lots, price):
         return
     words[H.DISPOSALS_COUNT] += 1
     order_id = DISPOSAL_ORDER_ID_BASE + words[H.DISPOSALS_COUNT]
+    fund = fund_row(s, market_id)
     limit = order_price(markets(s)[market_id], lots, price)
     side = Side.SELL.value if lots > 0 else Side.BUY.value
     trade, oldest = Cause.TRADE.value, SelfTrade.CANCEL_OLDEST.value
     left, _, _ = match(
-        s, FUND_ROW, order_id, market_id, side, NET, abs(lots), limit, 0, oldest, trade, 0
+        s, fund, order_id, market_id, side, NET, abs(lots), limit, 0, oldest, trade, 0
     )
     if left > 0:
-        rest(s, FUND_ROW, order_id, market_id, side, NET, limit, left, 0, oldest)
+        rest(s, fund, order_id, market_id, side, NET, limit, left, 0, oldest)
 
 
 @part(NOTHING)
@@ -77,28 +75,29 @@ def take_over(s, position_row, price):
     words = header(s)
     position = positions(s)[position_row]
     lots, market_id = position["lots"], position["market_id"]
+    fund = fund_row(s, market_id)
     inventory = 0
     for other in range(1, words[H.MARKETS_COUNT] + 1):
-        held = find_position(s, FUND, other, NET)
+        held = find_position(s, fund, other, NET)
         net = positions(s)[held]["lots"]
         if other == market_id:
             net += lots
         if net != 0:
             market = markets(s)[other]
             inventory += notional(market, net, market["mark_price"])
-    fund_balance = accounts(s)[FUND]["wallet_quote"]
+    fund_balance = accounts(s)[fund]["wallet_quote"]
     limit = mul_div(max(0, fund_balance), words[H.FUND_INVENTORY_PPM], PPM)
     market = markets(s)[market_id]
     gap = value(market, lots, market["mark_price"]) - value(market, lots, price)
     refused = 0
-    if words[H.DRAWDOWN_ACTIVE] != 0:
+    if in_drawdown(s, market_id):
         refused = RefusedTakeover.DRAWDOWN.value
     elif inventory > limit:
         refused = RefusedTakeover.INVENTORY_FULL.value
-    elif cross_health(s, FUND)[0] + gap < 0:
+    elif cross_health(s, fund)[0] + gap < 0:
         refused = RefusedTakeover.CANNOT_PAY.value
     if refused == 0:
-        hand_over(s, position_row, abs(lots), price, FUND_ROW, Cause.TAKEOVER.value)
+        hand_over(s, position_row, abs(lots), price, fund, Cause.TAKEOVER.value)
         if words[H.FUND_RESTS] != 0:
             offer(s, market_id, lots, price)
         return
@@ -231,7 +230,7 @@ def take(s, account_row, domain_row, position_row, absorber):
         return LiquidationEnd.TAKEN_OVER.value
     if absorber == Absorber.FUND_PAYMENT:
         equity = domain_health(s, account_row, domain_row)[0]
-        pay_from_fund(s, account_row, domain_row, -equity)
+        pay_from_fund(s, account_row, domain_row, position["market_id"], -equity)
         return 0
     if absorber == Absorber.ADL:
         deleverage(s, position_row, adl_price(s, position_row, price))
@@ -251,7 +250,8 @@ def take(s, account_row, domain_row, position_row, absorber):
     if absorber == Absorber.RETRY:
         wait(s, account_row, domain_row, header(s)[H.RETRY_NS])
         return LiquidationEnd.PAUSED.value
-    hand_over(s, position_row, abs(position["lots"]), price, FUND_ROW, Cause.RESIDUAL.value)
+    fund = fund_row(s, position["market_id"])
+    hand_over(s, position_row, abs(position["lots"]), price, fund, Cause.RESIDUAL.value)
     return LiquidationEnd.RESIDUAL.value
 
 
@@ -287,13 +287,16 @@ def settle_balance(s, account_row, domain_row, keep_surplus):
     if domain_health(s, account_row, domain_row)[3] != 0:
         return
     balance = balance_of(s, account_row, domain_row)
+    market_id = loss_market(s, account_row, domain_row)
     to_fund_wanted = header(s)[H.SURPLUS_RULE] == SurplusRule.TO_FUND and keep_surplus == 0
     if balance > 0 and to_fund_wanted:
-        to_fund(s, EventKind.SURPLUS, account_row, domain_row, balance)
+        kind = EventKind.SURPLUS
+        move_to(s, kind, account_row, domain_row, balance, fund_row(s, market_id))
     elif balance > 0 and domain_row != 0:
         move_margin(s, domain_row, -balance)
     elif balance < 0:
-        missing = -balance - pay_from_fund(s, account_row, domain_row, -balance)
+        paid = pay_from_fund(s, account_row, domain_row, market_id, -balance)
+        missing = -balance - paid
         if missing > 0:
             leave(s, account_row, domain_row, missing)
 
@@ -302,9 +305,7 @@ def settle_balance(s, account_row, domain_row, keep_surplus):
 def leave(s, account_row, domain_row, missing):
     """Implements R103."""
     rule = header(s)[H.RESIDUAL]
-    market_id = cases(s)[case_row(s, account_row, domain_row)]["last_market"]
-    if domain_row != 0:
-        market_id = positions(s)[domain_row]["market_id"]
+    market_id = loss_market(s, account_row, domain_row)
     if rule == Residual.POOL:
         move_to(s, EventKind.POOL_PAID, account_row, domain_row, -missing, BACKSTOP)
         return
@@ -314,21 +315,26 @@ def leave(s, account_row, domain_row, missing):
     shared = rule == Residual.SOCIALISE_POSITIONS and market_id != 0
     if shared and share_loss(s, account_row, domain_row, market_id, missing):
         return
-    to_fund(s, EventKind.BAD_DEBT, account_row, domain_row, -missing)
+    kind = EventKind.BAD_DEBT
+    move_to(s, kind, account_row, domain_row, -missing, fund_row(s, market_id))
     if market_id != 0:
         markets(s)[market_id]["loss_quote"] += missing
 
 
 @kernel
 def owe(s, account_row, domain_row, missing):
-    """Part of R103: the wallet is left negative."""
+    """Part of R103: the wallet is left negative, and noted when it was not before."""
     words = header(s)
     if domain_row != 0:
         move_margin(s, domain_row, missing)
     case = cases(s)[account_row]
+    owed = -accounts(s)[account_row]["wallet_quote"]
+    if owed <= case["debt_quote"] or cross_health(s, account_row)[3] != 0:
+        return
+    case["debt_quote"] = owed
     if case["debt_ns"] == 0:
         case["debt_ns"] = max(1, words[H.NOW_NS])
-    emit_domain(s, EventKind.DEBT_LEFT, account_row, 0, 0, missing, 0, 0)
+    emit_domain(s, EventKind.DEBT_LEFT, account_row, 0, 0, owed, 0, 0)
     if words[H.RESIDUAL] == Residual.NEGATIVE_LEFT:
         words[H.GATE_UNTIL_NS] = words[H.NOW_NS] + words[H.GATE_NS]
 
@@ -341,14 +347,14 @@ def share_loss(s, account_row, domain_row, market_id, missing):
     total = 0
     row = markets(s)[market_id]["position_head"]
     while row != 0:
-        if not is_system(table[row]["account_row"]):
+        if not is_system(s, table[row]["account_row"]):
             total += abs(table[row]["lots"])
         row = table[row]["market_next"]
     if total == 0:
         return False
     collected = 0
     for payer_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
-        row = 0 if is_system(payer_row) else leg_after(s, payer_row, 0, market_id)
+        row = 0 if is_system(s, payer_row) else leg_after(s, payer_row, 0, market_id)
         while row != 0:
             if table[row]["lots"] != 0:
                 pays = mul_div_up(missing, abs(table[row]["lots"]), total)

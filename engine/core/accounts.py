@@ -21,10 +21,10 @@ from engine.constants import (
 from engine.core.admission import OK, price_fits, side_fits
 from engine.core.arithmetic import mul_div_bounded, mul_div_up
 from engine.core.events import emit
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import INT, inlined, kernel, part
 from engine.core.ledger import (
     FUND,
-    SYSTEM_ROWS,
+    NAMED_ROWS,
     credit_wallet,
     cross_health,
     domain_health,
@@ -32,6 +32,7 @@ from engine.core.ledger import (
     leg_initial,
     position_notional,
     position_requirement,
+    repay,
     requirement,
     spendable,
     touch_position,
@@ -75,6 +76,14 @@ def emit_account(s, kind, account_row, amount, market_id, position_side, flags):
 
 
 @kernel
+def emit_paid(s, kind, account_row, system_row, amount, market_id):
+    """An event about money that went to a system account."""
+    account_id = accounts(s)[account_row]["account_id"]
+    other_id = accounts(s)[system_row]["account_id"]
+    emit(s, kind, account_id, 0, other_id, 0, 0, amount, 0, market_id, 0, 0, 0, 0)
+
+
+@kernel
 def open_account(s, command):
     words = header(s)
     account_id = command["account_id"]
@@ -86,7 +95,7 @@ def open_account(s, command):
         return Reject.ACCOUNT_ID_OUT_OF_RANGE.value
     if command["flags"] & ~Flag.HEDGE.value:
         return Reject.INVALID_FLAGS.value
-    if words[H.ACCOUNTS_COUNT] - SYSTEM_ROWS >= words[H.USERS_MAX]:
+    if words[H.ACCOUNTS_COUNT] - words[H.SYSTEM_ROWS] >= words[H.USERS_MAX]:
         return Reject.ACCOUNTS_FULL.value
     words[H.ACCOUNTS_COUNT] += 1
     row = words[H.ACCOUNTS_COUNT]
@@ -111,8 +120,7 @@ def deposit(s, command):
         return Reject.MONEY_BOUND.value
     words[H.DEPOSITS_QUOTE] += amount
     credit_wallet(s, row, amount)
-    if accounts(s)[row]["wallet_quote"] >= 0:
-        cases(s)[row]["debt_ns"] = 0
+    repay(s, row)
     emit_account(s, EventKind.DEPOSITED, row, amount, 0, 0, 0)
     return OK
 
@@ -130,11 +138,7 @@ def withdraw(s, command):
         return Reject.WITHDRAWALS_GATED.value
     if amount > spendable(s, row):
         return Reject.INSUFFICIENT_BALANCE.value
-    cut = 0 if is_system(row) else haircut(s, amount)
-    if cut > 0:
-        credit_wallet(s, row, -cut)
-        credit_wallet(s, FUND, cut)
-        emit_account(s, EventKind.HAIRCUT, row, cut, 0, 0, 0)
+    cut = 0 if is_system(s, row) else haircut(s, row, amount)
     header(s)[H.WITHDRAWALS_QUOTE] += amount - cut
     credit_wallet(s, row, cut - amount)
     emit_account(s, EventKind.WITHDRAWN, row, amount - cut, 0, 0, 0)
@@ -149,16 +153,36 @@ def is_gated(s):
 
 
 @kernel
-def haircut(s, amount):
-    """Implements R126."""
+def deficit_of(s, row):
+    """What an insurance fund is below zero; 0 for any other account."""
+    is_fund = row == FUND or row > NAMED_ROWS
+    return max(0, -accounts(s)[row]["wallet_quote"]) if is_fund else 0
+
+
+@part(INT)
+def haircut(s, account_row, amount):
+    """Implements R126; returns the charge."""
     words = header(s)
-    deficit = -accounts(s)[FUND]["wallet_quote"]
-    if words[H.RESIDUAL] != Residual.WITHDRAWAL_HAIRCUT or deficit <= 0:
+    if words[H.RESIDUAL] != Residual.WITHDRAWAL_HAIRCUT:
+        return 0
+    deficit = 0
+    for row in range(1, words[H.SYSTEM_ROWS] + 1):
+        deficit += deficit_of(s, row)
+    if deficit == 0:
         return 0
     held = max(1, words[H.DEPOSITS_QUOTE] - words[H.WITHDRAWALS_QUOTE])
-    if mul_div_bounded(amount, deficit, held, amount) >= amount:
-        return amount
-    return mul_div_up(amount, deficit, held)
+    charge = min(amount, deficit)
+    if mul_div_bounded(amount, deficit, held, charge) < charge:
+        charge = min(charge, mul_div_up(amount, deficit, held))
+    left = charge
+    for row in range(1, words[H.SYSTEM_ROWS] + 1):
+        cut = min(left, deficit_of(s, row))
+        if cut > 0:
+            left -= cut
+            credit_wallet(s, account_row, -cut)
+            credit_wallet(s, row, cut)
+            emit_paid(s, EventKind.HAIRCUT, account_row, row, cut, 0)
+    return charge
 
 
 @kernel
@@ -166,7 +190,7 @@ def check_user(s, account_row):
     """Unknown and system accounts are refused."""
     if account_row == 0:
         return Reject.UNKNOWN_ACCOUNT.value
-    return Reject.ACCOUNT_IS_SYSTEM.value if is_system(account_row) else OK
+    return Reject.ACCOUNT_IS_SYSTEM.value if is_system(s, account_row) else OK
 
 
 @kernel

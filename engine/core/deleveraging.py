@@ -1,25 +1,32 @@
 """Auto-deleveraging: rank the other side, close it against a bankrupt position off book.
 
-Implements R82-R85 and R119.
+Implements R82-R85, R119 and R131.
 """
 
 from engine.constants import (
     PPB,
+    PPM,
     AdlCandidates,
     AdlPrice,
     AdlScore,
     CancelReason,
     Cause,
+    Contract,
+    EventKind,
     Payoff,
+    PositionSide,
     Scope,
+    Side,
+    SystemAccount,
 )
-from engine.core.arithmetic import mul_div_bounded
+from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
+from engine.core.events import emit
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
-    FUND,
     domain_equity,
     domain_health,
     domain_of,
+    fund_row,
     is_system,
     leg_initial,
     position_notional,
@@ -27,10 +34,13 @@ from engine.core.ledger import (
 )
 from engine.core.margin import mixed, value
 from engine.core.orders import cancel_all, trade_off_book
+from engine.core.position import get_position
 from engine.core.sorting import heapify_ranks, pop_rank
 from engine.core.state import H, accounts, header, markets, positions, ranks
 
 SCORE_PART_MAX = 2**60
+POOL = SystemAccount.BACKSTOP.value
+NET = PositionSide.NET.value
 
 
 @inlined
@@ -94,7 +104,8 @@ def price_gain(s, position_row, held):
 def adl_price(s, position_row, bankruptcy):
     """Implements R119."""
     words = header(s)
-    market = markets(s)[positions(s)[position_row]["market_id"]]
+    market_id = positions(s)[position_row]["market_id"]
+    market = markets(s)[market_id]
     rule = words[H.ADL_PRICE]
     if rule == AdlPrice.MARK:
         return market["mark_price"]
@@ -102,30 +113,27 @@ def adl_price(s, position_row, bankruptcy):
         before = market["previous_mark_price"]
         return before if before != 0 else market["mark_price"]
     if rule == AdlPrice.MARK_UNLESS_FUND_LOW:
-        low = accounts(s)[FUND]["wallet_quote"] < words[H.FUND_LOW_QUOTE]
+        low = accounts(s)[fund_row(s, market_id)]["wallet_quote"] < words[H.FUND_LOW_QUOTE]
         return bankruptcy if low else market["mark_price"]
     return bankruptcy
 
 
-@kernel
-def rank_candidates(s, position_row):
-    """Implements R83: a heap of every user position on the other side; returns their number."""
-    bankrupt = positions(s)[position_row]
-    long = bankrupt["lots"] > 0
-    market = markets(s)[bankrupt["market_id"]]
+@part(INT)
+def rank_side(s, market_id, long, winners, without_row):
+    """Implements R83: a heap of the user positions of one side; returns their number."""
+    market = markets(s)[market_id]
     table = positions(s)
     heap = ranks(s)
     count = 0
-    winners = header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS
     unsized = header(s)[H.ADL_SCORE] == AdlScore.NONE
     row = market["position_head"]
     while row != 0:
         position = table[row]
         account_row = position["account_row"]
-        opposed = position["lots"] < 0 if long else position["lots"] > 0
-        if opposed and winners and unrealised(s, row) <= 0:
-            opposed = False
-        if opposed and not is_system(account_row) and account_row != bankrupt["account_row"]:
+        chosen = position["lots"] > 0 if long != 0 else position["lots"] < 0
+        if chosen and winners != 0 and unrealised(s, row) <= 0:
+            chosen = False
+        if chosen and not is_system(s, account_row) and account_row != without_row:
             count += 1
             heap[count]["score"] = adl_score(s, row)
             heap[count]["notional_quote"] = 0 if unsized else position_notional(s, row)
@@ -151,7 +159,9 @@ def stays_solvent(s, counter_row, change, price):
 def deleverage(s, position_row, price):
     """Implements R84."""
     position = positions(s)[position_row]
-    left = rank_candidates(s, position_row)
+    winners = 1 if header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS else 0
+    long = 1 if position["lots"] < 0 else 0
+    left = rank_side(s, position["market_id"], long, winners, position["account_row"])
     scope = header(s)[H.ADL_CANCEL]
     heap = ranks(s)
     while left > 0 and position["lots"] != 0:
@@ -167,3 +177,66 @@ def deleverage(s, position_row, price):
             market_id = position["market_id"] if scope == Scope.MARKET else 0
             cancel_all(s, counter["account_row"], market_id, CancelReason.ADL)
         trade_off_book(s, position_row, counter_row, -change, price, Cause.ADL)
+
+
+# -- profits that a pool cannot bear ----------------------------------------------------------
+
+
+@part(NOTHING)
+def cut_profits(s):
+    """Implements R131."""
+    words = header(s)
+    if words[H.POOL_PROFIT_PPM] == 0:
+        return
+    balance = max(0, accounts(s)[POOL]["wallet_quote"])
+    most = mul_div(balance, words[H.POOL_PROFIT_PPM], PPM)
+    stop = mul_div(balance, words[H.POOL_PROFIT_STOP_PPM], PPM)
+    for market_id in range(1, words[H.MARKETS_COUNT] + 1):
+        market = markets(s)[market_id]
+        if market["contract"] != Contract.COLLATERAL:
+            for side in range(Side.BUY.value, Side.SELL.value + 1):
+                long = 1 if side == Side.BUY else 0
+                profit = side_profit(s, market_id, long)
+                if profit > most:
+                    kind, mark = EventKind.PROFIT_CAPPED, market["mark_price"]
+                    emit(s, kind, 0, 0, 0, mark, 0, profit, balance, market_id, 0, side, 0, 0)
+                    cut_side(s, market_id, long, profit - stop)
+
+
+@kernel
+def side_profit(s, market_id, long):
+    """Part of R131: what the users of one side have won and lost at mark."""
+    total = 0
+    row = markets(s)[market_id]["position_head"]
+    while row != 0:
+        position = positions(s)[row]
+        chosen = position["lots"] > 0 if long != 0 else position["lots"] < 0
+        if chosen and not is_system(s, position["account_row"]):
+            total += unrealised(s, row)
+        row = position["market_next"]
+    return total
+
+
+@part(NOTHING)
+def cut_side(s, market_id, long, excess):
+    """Part of R131."""
+    heap = ranks(s)
+    scope = header(s)[H.ADL_CANCEL]
+    left = rank_side(s, market_id, long, 1, 0)
+    while left > 0 and excess > 0:
+        row = heap[1]["position_row"]
+        pop_rank(heap, left)
+        left -= 1
+        winner = positions(s)[row]
+        profit, held = unrealised(s, row), abs(winner["lots"])
+        lots = held
+        if excess < profit:
+            lots = mul_div_up(excess, held, profit)
+        if scope != Scope.NONE:
+            cancelled = market_id if scope == Scope.MARKET else 0
+            cancel_all(s, winner["account_row"], cancelled, CancelReason.ADL)
+        against = get_position(s, POOL, market_id, NET)
+        change = lots if long != 0 else -lots
+        mark = markets(s)[market_id]["mark_price"]
+        trade_off_book(s, against, row, change, mark, Cause.ADL)
+        excess -= profit - unrealised(s, row)

@@ -26,17 +26,23 @@ from engine.core.margin import (
     worst_lots,
     worth,
 )
-from engine.core.state import H, accounts, header, markets, positions, touched
+from engine.core.state import H, accounts, cases, header, markets, positions, touched
 
 BALANCE_MAX = 2**62
-SYSTEM_ROWS = max(SystemAccount)
 DOMAIN_BITS = 12  # low bits of a domain key: 0 for cross, else market and leg
-FUND = SystemAccount.INSURANCE_FUND
+FUND = SystemAccount.INSURANCE_FUND.value
+NAMED_ROWS = max(SystemAccount).value  # after them come funds of groups and markets
 
 
 @inlined
-def is_system(account_row):
-    return account_row <= SYSTEM_ROWS
+def is_system(s, account_row):
+    return account_row <= header(s)[H.SYSTEM_ROWS]
+
+
+@inlined
+def fund_row(s, market_id):
+    """Implements R130."""
+    return markets(s)[market_id]["fund_row"] if market_id != 0 else FUND
 
 
 @inlined
@@ -53,7 +59,7 @@ def domain_key(s, position_row):
 def touch_account(s, account_row):
     """The account's cross domain is to be examined."""
     account = accounts(s)[account_row]
-    if account["touched"] == 0 and not is_system(account_row):
+    if account["touched"] == 0 and not is_system(s, account_row):
         account["touched"] = 1
         words = header(s)
         touched(s)[words[H.TOUCHED_COUNT]] = np.int64(account_row) << DOMAIN_BITS
@@ -131,17 +137,21 @@ def move_margin(s, position_row, amount):
 
 
 @kernel
-def to_fund(s, kind, account_row, position_row, amount):
-    """Book money from a domain to the insurance fund, or back when negative; one event."""
-    move_to(s, kind, account_row, position_row, amount, FUND.value)
-
-
-@kernel
 def move_to(s, kind, account_row, position_row, amount, system_row):
-    """Book money from a domain to a system account; one event."""
+    """Book money from a domain to a system account, or back when negative; one event."""
     credit_domain(s, account_row, position_row, -amount)
     credit_wallet(s, system_row, amount)
-    emit_domain(s, kind, account_row, position_row, 0, abs(amount), 0, 0)
+    account_id = accounts(s)[account_row]["account_id"]
+    other_id = accounts(s)[system_row]["account_id"]
+    market_id = 0
+    side = 0
+    flags = 0
+    if position_row != 0:
+        market_id = positions(s)[position_row]["market_id"]
+        side = positions(s)[position_row]["position_side"]
+        flags = Flag.ISOLATED.value
+    moved = abs(amount)
+    emit(s, kind, account_id, 0, other_id, 0, 0, moved, 0, market_id, 0, 0, side, flags)
 
 
 @kernel
@@ -383,7 +393,7 @@ def requirement(s, account_row):
 def spendable(s, account_row):
     """Implements R46."""
     wallet = accounts(s)[account_row]["wallet_quote"]
-    if is_system(account_row):
+    if is_system(s, account_row):
         return wallet
     free = cross_health(s, account_row)[0] - requirement(s, account_row)
     room = min(wallet, free)
@@ -403,6 +413,16 @@ def session_profit(s, account_row, market_id):
             total += position["session_quote"]
         row = position["account_next"]
     return total
+
+
+@kernel
+def repay(s, account_row):
+    """Part of R106: what came in since is owed no longer."""
+    wallet = accounts(s)[account_row]["wallet_quote"]
+    case = cases(s)[account_row]
+    case["debt_quote"] = min(case["debt_quote"], max(0, -wallet))
+    if wallet >= 0:
+        case["debt_ns"] = 0
 
 
 # -- what is remembered of a domain -----------------------------------------------------------

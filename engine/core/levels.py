@@ -19,16 +19,16 @@ from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
     DOMAIN_BITS,
     FUND,
-    SYSTEM_ROWS,
     breached_with,
     case_row,
-    credit_wallet,
     cross_health,
     domain_health,
     domain_key,
     emit_domain,
     initial_of,
     is_breached,
+    move_to,
+    repay,
     touch_account,
     touch_position,
 )
@@ -329,7 +329,7 @@ def cancel_opening(s, account_row, domain_row):
 def check_margin(s):
     """Implements R105 and R106."""
     words = header(s)
-    for account_row in range(SYSTEM_ROWS + 1, words[H.ACCOUNTS_COUNT] + 1):
+    for account_row in range(words[H.SYSTEM_ROWS] + 1, words[H.ACCOUNTS_COUNT] + 1):
         if words[H.CURE_NS] != 0:
             check_call(s, account_row)
         waive_debt(s, account_row)
@@ -368,15 +368,13 @@ def waive_debt(s, account_row):
     words = header(s)
     case = cases(s)[account_row]
     wallet = accounts(s)[account_row]["wallet_quote"]
-    if case["debt_ns"] != 0 and wallet >= 0:
-        case["debt_ns"] = 0
+    repay(s, account_row)
     after_ns = words[H.WAIVE_AFTER_NS]
     if case["debt_ns"] == 0 or after_ns == 0 or words[H.NOW_NS] - case["debt_ns"] < after_ns:
         return
     case["debt_ns"] = 0
-    credit_wallet(s, account_row, -wallet)
-    credit_wallet(s, FUND, wallet)
-    emit_domain(s, EventKind.DEBT_WAIVED, account_row, 0, 0, -wallet, 0, 0)
+    case["debt_quote"] = 0
+    move_to(s, EventKind.DEBT_WAIVED, account_row, 0, wallet, FUND)
 
 
 # -- the oracle -------------------------------------------------------------------------------
@@ -386,11 +384,11 @@ def waive_debt(s, account_row):
 def scan_for_breaches(s):
     """The oracle of the index: every domain that is due must be in the queue, every level right."""
     words = header(s)
-    for account_row in range(SYSTEM_ROWS + 1, words[H.ACCOUNTS_COUNT] + 1):
+    for account_row in range(words[H.SYSTEM_ROWS] + 1, words[H.ACCOUNTS_COUNT] + 1):
         check_domain(s, account_row, 0)
     for row in range(1, words[H.POSITIONS_COUNT] + 1):
         position = positions(s)[row]
-        if position["isolated"] != 0 and position["account_row"] > SYSTEM_ROWS:
+        if position["isolated"] != 0 and position["account_row"] > words[H.SYSTEM_ROWS]:
             check_domain(s, position["account_row"], row)
 
 

@@ -1,7 +1,7 @@
 """Liquidation: from a margin domain in breach to its last absorber.
 
-Implements R75-R78, R86-R88, R95, R107-R110. It reads the profile's steps and its ordered list of
-absorbers from the header and knows no venue.
+Implements R75-R78, R86-R88, R95, R107-R110 and R132. It reads the profile's steps and its
+ordered list of absorbers from the header and knows no venue.
 """
 
 from engine.constants import (
@@ -11,14 +11,17 @@ from engine.constants import (
     EventKind,
     LiquidationEnd,
     PositionSide,
+    Residual,
     Scope,
     Select,
     SystemAccount,
 )
 from engine.core.absorbers import absorb, settle_balance
 from engine.core.arithmetic import mul_div_up
+from engine.core.fund import in_drawdown
 from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import (
+    DOMAIN_BITS,
     case_row,
     domain_health,
     emit_domain,
@@ -33,11 +36,11 @@ from engine.core.ledger import (
     unrealised,
 )
 from engine.core.levels import is_below_backstop, wait
-from engine.core.liquidation_orders import close_lots, hand_over, trade_order
+from engine.core.liquidation_orders import close_lots, hand_over, take_back, trade_order
 from engine.core.margin import fee, mixed, notional
 from engine.core.orders import cancel_all, trade_off_book
 from engine.core.position import find_position
-from engine.core.records import ESCALATED, FORCED, HAD_ONCE, RESUMED
+from engine.core.records import ESCALATED, FORCED, HAD_ONCE, RESUMED, WAITS
 from engine.core.sizing import (
     bankruptcy,
     begin_ramp,
@@ -49,7 +52,19 @@ from engine.core.sizing import (
     step_lots,
     use_window,
 )
-from engine.core.state import H, accounts, cases, header, markets, positions, steps, tiers
+from engine.core.sorting import sort_keys
+from engine.core.state import (
+    H,
+    accounts,
+    cases,
+    header,
+    markets,
+    positions,
+    steps,
+    tiers,
+    touched,
+)
+from engine.core.triggers import is_queued, position_of_key
 
 BACKSTOP = SystemAccount.BACKSTOP.value
 SHORT = PositionSide.SHORT.value
@@ -162,12 +177,12 @@ def sell_collateral(s, account_row, whole):
 
 
 @part(INT)
-def skips_orders(s, account_row, domain_row):
+def skips_orders(s, account_row, domain_row, market_id):
     """Implements R107; 1 if so."""
     words = header(s)
     if is_below_backstop(s, account_row, domain_row) != 0:
         return 1
-    if words[H.DRAWDOWN_CLOSES_ALL] != 0 and words[H.DRAWDOWN_ACTIVE] != 0:
+    if words[H.DRAWDOWN_CLOSES_ALL] != 0 and in_drawdown(s, market_id):
         return 1
     if words[H.LOWEST_TIER_CLOSES_ALL] == 0:
         return 0
@@ -207,8 +222,7 @@ def place_order(s, account_row, domain_row, position_row, step_index, lots):
         hand_over(s, position_row, lots, bound, BACKSTOP, Cause.TRANSFER.value)
         traded = notional(market, lots, bound)
     else:
-        whole_only = 1 if step["channel"] == Channel.FOK else 0
-        _, _, traded = trade_order(s, position_row, lots, bound, whole_only)
+        _, _, traded = trade_order(s, position_row, lots, bound, step["channel"])
     filled = before - abs(position["lots"])
     if step["window_lots"] != 0 and filled != 0:
         use_window(s, market, step, filled)
@@ -241,9 +255,11 @@ def place_steps(s, account_row, domain_row, position_row):
         if not is_open(s, account_row, domain_row):
             return GO_ON
         if is_restored(s, account_row, domain_row):
+            take_back(s, account_row, domain_row)
             return LiquidationEnd.RESTORED.value
         pause_ns = steps(s)[index]["pause_ns"]
-        if pause_ns != 0 and (filled > 0 or domain_health(s, account_row, domain_row)[0] >= 0):
+        stays = filled > 0 or steps(s)[index]["channel"] == Channel.REST
+        if pause_ns != 0 and (stays or domain_health(s, account_row, domain_row)[0] >= 0):
             wait(s, account_row, domain_row, pause_ns)
             return LiquidationEnd.PAUSED.value
         if whole:
@@ -281,7 +297,7 @@ def work_off(s, account_row, domain_row, deferred):
         position = positions(s)[position_row]
         cases(s)[case_row(s, account_row, domain_row)]["last_market"] = position["market_id"]
         end = LiquidationEnd.CLOSED_IN_BOOK.value
-        if deferred == 0 and not skips_orders(s, account_row, domain_row):
+        if deferred == 0 and not skips_orders(s, account_row, domain_row, position["market_id"]):
             found = place_steps(s, account_row, domain_row, position_row)
             if found != GO_ON:
                 return found
@@ -338,6 +354,7 @@ def liquidate(s, account_row, domain_row, deferred):
         touch_position(s, domain_row)
     else:
         touch_account(s, account_row)
+    take_back(s, account_row, domain_row)
     case = cases(s)[case_row(s, account_row, domain_row)]
     forced = case["bits"] & FORCED != 0
     resumed = case["bits"] & RESUMED != 0
@@ -368,3 +385,38 @@ def liquidate(s, account_row, domain_row, deferred):
         end_ramp(s, account_row, domain_row)
     equity = domain_health(s, account_row, domain_row)[0]
     emit_domain(s, EventKind.LIQUIDATION_ENDED, account_row, domain_row, 0, equity, 0, end)
+
+
+# -- debts that come about outside a liquidation ----------------------------------------------
+
+
+@part(NOTHING)
+def book_debts(s):
+    """Implements R132, for whoever was touched in this unit."""
+    words = header(s)
+    residual = words[H.RESIDUAL]
+    if residual != Residual.DEBT and residual != Residual.NEGATIVE_LEFT:
+        return
+    count = words[H.TOUCHED_COUNT]
+    sort_keys(touched(s), count)
+    for index in range(count):
+        key = touched(s)[index]
+        account_row, domain_row = key >> DOMAIN_BITS, position_of_key(s, key)
+        if owes_unbooked(s, account_row, domain_row) != 0:
+            words[H.LIQUIDATIONS_COUNT] += 1
+            if domain_row == 0:
+                sell_collateral(s, account_row, 0)
+            settle_balance(s, account_row, domain_row, 1)
+
+
+@part(INT)
+def owes_unbooked(s, account_row, domain_row):
+    """Part of R132; 1 if so."""
+    case = cases(s)[case_row(s, account_row, domain_row)]
+    if is_queued(s, account_row, domain_row) or case["bits"] & WAITS != 0:
+        return 0
+    equity, _, _, legs = domain_health(s, account_row, domain_row)
+    if legs != 0 or equity >= 0:
+        return 0
+    owed = -accounts(s)[account_row]["wallet_quote"]
+    return 1 if domain_row != 0 or owed > case["debt_quote"] else 0

@@ -1,32 +1,40 @@
-"""Orders of a liquidation, in the book or off it. Implements parts of R78 and R109."""
+"""Orders of a liquidation, in the book or off it. Implements parts of R78, R109 and R133."""
 
 import numpy as np
 
 from engine.constants import (
     LIQUIDATION_ORDER_ID_BASE,
+    ORDERS_PER_ACCOUNT_MAX,
     CancelReason,
     Cause,
+    Channel,
+    Flag,
     PositionSide,
     SelfTrade,
     Side,
-    SystemAccount,
 )
 from engine.core.admission import is_fillable
 from engine.core.kernel import INTS_3, NOTHING, kernel, part
-from engine.core.ledger import move_margin
+from engine.core.ledger import domain_of, fund_row, move_margin
 from engine.core.margin import order_price
-from engine.core.orders import emit_cancelled, match, trade_off_book
-from engine.core.position import get_position
-from engine.core.state import H, accounts, header, markets, positions
+from engine.core.orders import (
+    cancel,
+    emit_cancelled,
+    is_of_liquidation,
+    match,
+    rest,
+    trade_off_book,
+)
+from engine.core.position import find_position, get_position
+from engine.core.state import H, accounts, header, markets, orders, positions
 
 NET = PositionSide.NET.value
-FUND_ROW = SystemAccount.INSURANCE_FUND.value
 
 
 @part(INTS_3)
-def trade_order(s, position_row, lots, bound, all_or_nothing):
+def trade_order(s, position_row, lots, bound, channel):
     """Sell lots of a position in the book down to a price, whatever the tick; the rest is
-    cancelled. Returns (lots left, 0, notional traded)."""
+    cancelled, or stays there as far as R133 says. Returns (lots left, 0, notional traded)."""
     position = positions(s)[position_row]
     account_row, market_id = position["account_row"], position["market_id"]
     market = markets(s)[market_id]
@@ -37,7 +45,7 @@ def trade_order(s, position_row, lots, bound, all_or_nothing):
     self_trade = SelfTrade.CANCEL_OLDEST.value
     left, traded_quote = lots, 0
     possible = True
-    if all_or_nothing != 0:
+    if channel == Channel.FOK:
         possible = is_fillable(s, account_row, market_id, side, lots, limit, self_trade)
     if possible:
         left, _, traded_quote = match(
@@ -54,7 +62,10 @@ def trade_order(s, position_row, lots, bound, all_or_nothing):
             Cause.LIQUIDATION.value,
             0,
         )
-    if left > 0:
+    kept = 0
+    if left > 0 and channel == Channel.REST:
+        kept = min(left, room_to_rest(s, position_row))
+    if left > kept:
         emit_cancelled(
             s,
             accounts(s)[account_row]["account_id"],
@@ -63,11 +74,42 @@ def trade_order(s, position_row, lots, bound, all_or_nothing):
             side,
             position_side,
             limit,
-            left,
+            left - kept,
             0,
             CancelReason.IOC_REMAINDER.value,
         )
+    if kept > 0:
+        flags = Flag.REDUCE_ONLY.value
+        rest(
+            s, account_row, order_id, market_id, side, position_side, limit, kept, flags, self_trade
+        )
     return left, np.int64(0), traded_quote
+
+
+@kernel
+def room_to_rest(s, position_row):
+    """Implements R133: lots of the position that no other reduce-only order is to close."""
+    words = header(s)
+    position = positions(s)[position_row]
+    if accounts(s)[position["account_row"]]["orders_count"] >= ORDERS_PER_ACCOUNT_MAX:
+        return 0
+    if words[H.ORDERS_COUNT] - words[H.CURVE_ORDERS_COUNT] >= words[H.USER_ORDERS_MAX]:
+        return 0
+    return max(0, abs(position["lots"]) - position["reduce_lots"])
+
+
+@part(NOTHING)
+def take_back(s, account_row, domain_row):
+    """Implements R133: the domain's resting liquidation orders leave the book."""
+    row = accounts(s)[account_row]["order_head"]
+    while row != 0:
+        order = orders(s)[row]
+        following = order["account_next"]
+        if is_of_liquidation(s, row):
+            leg = find_position(s, account_row, order["market_id"], order["position_side"])
+            if leg != 0 and domain_of(s, leg) == domain_row:
+                cancel(s, row, CancelReason.LIQUIDATION)
+        row = following
 
 
 @kernel
@@ -88,7 +130,8 @@ def close_lots(s, position_row, lots):
     left, _, _ = trade_order(s, position_row, lots, worst, 0)
     if left > 0:
         mark = market["mark_price"]
-        hand_over(s, position_row, left, mark, FUND_ROW, Cause.TAKEOVER.value)
+        fund = fund_row(s, position["market_id"])
+        hand_over(s, position_row, left, mark, fund, Cause.TAKEOVER.value)
 
 
 @kernel

@@ -26,6 +26,7 @@ from engine.core.orders import (
     emit_cancelled,
     emit_order,
     forget,
+    is_of_liquidation,
     is_stop,
     link_account,
     place,
@@ -223,7 +224,7 @@ def check_owner(s, command):
     order_row = find_order(s, command["order_id"])
     if order_row == 0:
         return Reject.UNKNOWN_ORDER.value
-    if orders(s)[order_row]["account_row"] != row:
+    if orders(s)[order_row]["account_row"] != row or is_of_liquidation(s, order_row):
         return Reject.NOT_YOUR_ORDER.value
     return OK
 

@@ -58,7 +58,7 @@ def is_stop(order):
 def count_lots(s, row, lots):
     """Implements R34: the sums of a leg's resting orders; `lots` is signed growth."""
     order = orders(s)[row]
-    if is_system(order["account_row"]):
+    if is_system(s, order["account_row"]):
         return
     leg = get_position(s, order["account_row"], order["market_id"], order["position_side"])
     position = positions(s)[leg]
@@ -175,13 +175,21 @@ def cancel(s, row, reason):
     forget(s, row)
 
 
+@inlined
+def is_of_liquidation(s, row):
+    """Implements R133: the venue's order in a user's name, which the user cannot touch."""
+    order = orders(s)[row]
+    return order["order_id"] < 0 and order["account_row"] != MAKER_ROW
+
+
 @part(NOTHING)
 def cancel_all(s, account_row, market_id, reason):
     """Implements R15: oldest first, in one market or with 0 in all."""
     row = accounts(s)[account_row]["order_head"]
     while row != 0:
         following = orders(s)[row]["account_next"]
-        if market_id == 0 or orders(s)[row]["market_id"] == market_id:
+        kept = reason == CancelReason.USER and is_of_liquidation(s, row)
+        if not kept and (market_id == 0 or orders(s)[row]["market_id"] == market_id):
             cancel(s, row, reason)
         row = following
 

@@ -41,7 +41,7 @@ def make_position(s, account_row, market_id, position_side):
     words[H.POSITIONS_COUNT] += 1
     row = words[H.POSITIONS_COUNT]
     assert row < words[H.POSITIONS_ROWS], "no room for a position that was admitted"
-    if not is_system(account_row):
+    if not is_system(s, account_row):
         words[H.USER_POSITIONS_COUNT] += 1
     position = table[row]
     position["account_row"] = account_row
@@ -112,7 +112,7 @@ def fill_side(s, position_row, order_id, other_row, lots, price, cause, fee_ppm,
     margin_before = np.int64(position["margin_quote"])
     realised, opened = change_position(s, position_row, lots, price)
     fee = 0
-    if fee_ppm != 0 and not is_system(account_row):
+    if fee_ppm != 0 and not is_system(s, account_row):
         market = markets(s)[position["market_id"]]
         fee = fee_of(notional(market, lots, price), fee_ppm)
     credit_position(s, position_row, realised - fee)

@@ -134,6 +134,7 @@ MARKET = np.dtype(
         ("level_row", "<i8"),  # level of tick 0
         ("bucket_shift", "<i8"),  # price >> shift is a trigger bucket less one
         ("basis_row", "<i8"),
+        ("fund_row", "<i8"),  # account of the insurance fund that answers for it
     ]
 )
 
@@ -148,7 +149,7 @@ TIER = np.dtype(
 )
 
 # What the venue remembers of a domain that is not simply healthy; by account row, then by
-# position row after the accounts. 56 bytes of which most are never touched.
+# position row after the accounts. 72 bytes of which most are never touched.
 CASE = np.dtype(
     [
         ("level", "<i4"),  # bits of Level
@@ -159,6 +160,7 @@ CASE = np.dtype(
         ("last_market", "<i8"),  # of the position last worked on
         ("call_ns", "<i8"),  # deadline of an open margin call
         ("debt_ns", "<i8"),  # when it came to owe money
+        ("debt_quote", "<i8"),  # booked as owed
         ("ramp_since_ns", "<i8"),  # when a step with a ramp first looked at it; 0: not yet
         ("freed_quote", "<i8"),  # shortage covered since then
     ]
@@ -179,6 +181,9 @@ STEP = np.dtype(
     ]
 )
 
+# What is remembered of an insurance fund, by its account row; of a fund's payments for one market
+# by market id after the venue's accounts. Every fund has PEAK_PARTS rows of PEAK.
+FUND = np.dtype([("paid_quote", "<i8"), ("paid_since_ns", "<i8"), ("drawdown", "<i8")])
 PEAK = np.dtype([("part", "<i8"), ("quote", "<i8")])  # a part of the drawdown window
 PEAK_PARTS = 16
 

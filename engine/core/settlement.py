@@ -20,7 +20,8 @@ from engine.constants import (
 from engine.core.accounts import (
     check_leg,
     check_user,
-    emit_account,
+    deficit_of,
+    emit_paid,
     find_account,
     has_room,
     is_gated,
@@ -32,11 +33,10 @@ from engine.core.arithmetic import mul_div_bounded
 from engine.core.events import emit
 from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import (
-    FUND,
-    SYSTEM_ROWS,
     credit_position,
     credit_wallet,
     cross_health,
+    fund_row,
     is_collateral,
     requirement,
     session_profit,
@@ -163,40 +163,38 @@ def settle_leg(s, position_row, price):
     emit(s, kind, account_id, 0, 0, at, lots, profit, 0, market_id, 0, 0, side, flags)
 
 
-@kernel
-def deficit(s):
-    return max(0, -accounts(s)[FUND]["wallet_quote"])
-
-
 @part(NOTHING)
 def claw_back(s):
     """Implements R104."""
     words = header(s)
     if words[H.PROFIT_BY_MARKET] == 0:
-        take_profits(s, 0, deficit(s))
+        for row in range(1, words[H.SYSTEM_ROWS] + 1):
+            take_profits(s, 0, deficit_of(s, row), row)
         return
     for market_id in range(1, words[H.MARKETS_COUNT] + 1):
-        take_profits(s, market_id, min(markets(s)[market_id]["loss_quote"], deficit(s)))
+        row = fund_row(s, market_id)
+        loss = min(markets(s)[market_id]["loss_quote"], deficit_of(s, row))
+        take_profits(s, market_id, loss, row)
 
 
 @part(NOTHING)
-def take_profits(s, market_id, loss):
-    """Part of R104: the winners of one market, or with 0 of all, pay for a loss."""
+def take_profits(s, market_id, loss, paid_row):
+    """Part of R104: the winners of one market, or with 0 of all, pay for a fund's loss."""
     words = header(s)
     total = 0
-    for account_row in range(SYSTEM_ROWS + 1, words[H.ACCOUNTS_COUNT] + 1):
+    for account_row in range(words[H.SYSTEM_ROWS] + 1, words[H.ACCOUNTS_COUNT] + 1):
         total += max(0, session_profit(s, account_row, market_id))
     if loss == 0 or total == 0:
         return
-    for account_row in range(SYSTEM_ROWS + 1, words[H.ACCOUNTS_COUNT] + 1):
+    for account_row in range(words[H.SYSTEM_ROWS] + 1, words[H.ACCOUNTS_COUNT] + 1):
         profit = session_profit(s, account_row, market_id)
         if profit > 0:
             wallet = accounts(s)[account_row]["wallet_quote"]
             pays = min(mul_div_bounded(loss, profit, total, profit), max(0, wallet))
             if pays > 0:
                 credit_wallet(s, account_row, -pays)
-                credit_wallet(s, FUND, pays)
-                emit_account(s, EventKind.CLAWED_BACK, account_row, pays, market_id, 0, 0)
+                credit_wallet(s, paid_row, pays)
+                emit_paid(s, EventKind.CLAWED_BACK, account_row, paid_row, pays, market_id)
 
 
 # -- assets and volunteers --------------------------------------------------------------------

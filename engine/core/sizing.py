@@ -1,6 +1,6 @@
 """Sizes, limits and fees of liquidation orders. Implements R70, R79, R101 and R111-R115."""
 
-from engine.constants import PPB, PPM, Exit, FeeCap, Limit, Payoff, Side, Size, TierBy
+from engine.constants import PPB, PPM, Channel, Exit, FeeCap, Limit, Payoff, Side, Size, TierBy
 from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
 from engine.core.book import best_price
 from engine.core.fund import allowance, book_fee, pay_from_fund
@@ -56,6 +56,8 @@ def step_lots(s, account_row, domain_row, position_row, step_index):
     if case["bits"] & HAD_ONCE != 0 and now_ns - case["once_ns"] < step["once_in_ns"]:
         return 0
     if step["above_quote"] != 0 and size <= step["above_quote"]:
+        return 0
+    if step["channel"] == Channel.REST and domain_health(s, account_row, domain_row)[0] < 0:
         return 0
     lots = wanted_lots(s, account_row, domain_row, position_row, step_index)
     if lots != 0 and step["floor_quote"] != 0:
@@ -246,7 +248,7 @@ def spread_price(s, account_row, domain_row, position_row, spread_ppm, lots):
     zero = bankruptcy(s, account_row, domain_row, position_row)
     change = lots if position["lots"] > 0 else -lots
     loss = value(market, change, zero) - value(market, change, price)
-    return price if loss <= allowance(s) else zero
+    return price if loss <= allowance(s, position["market_id"]) else zero
 
 
 # -- fees -------------------------------------------------------------------------------------
@@ -274,7 +276,8 @@ def charge_fee(s, account_row, domain_row, position_row, rate_ppm, zero, long, f
     """Implements R79."""
     if filled == 0:
         return
-    market = markets(s)[positions(s)[position_row]["market_id"]]
+    market_id = positions(s)[position_row]["market_id"]
+    market = markets(s)[market_id]
     basis = traded
     if header(s)[H.FEE_CAP] == FeeCap.FADED:
         basis = notional(market, filled, market["mark_price"])
@@ -285,7 +288,7 @@ def charge_fee(s, account_row, domain_row, position_row, rate_ppm, zero, long, f
             surplus = -surplus
         charge = min(charge, max(0, surplus))
         if surplus < 0:
-            pay_from_fund(s, account_row, domain_row, -surplus)
+            pay_from_fund(s, account_row, domain_row, market_id, -surplus)
     charge = min(charge, max(0, domain_health(s, account_row, domain_row)[0]))
     if charge > 0:
-        book_fee(s, account_row, domain_row, charge)
+        book_fee(s, account_row, domain_row, market_id, charge)

@@ -22,6 +22,7 @@ from engine.core.records import (
     ACCOUNT,
     CASE,
     CURVE,
+    FUND,
     INT32,
     INT64,
     LADDER,
@@ -51,6 +52,7 @@ class H(IntEnum):
     ENTERED_COUNT = auto()  # orders that ever entered; an order's age
     LIQUIDATIONS_COUNT = auto()
     DISPOSALS_COUNT = auto()  # orders of the fund for its inventory
+    SYSTEM_ROWS = auto()  # of them: the venue's accounts, insurance funds by market last
     ACCOUNTS_COUNT = auto()  # rows in use, system accounts included
     POSITIONS_COUNT = auto()  # rows in use
     USER_POSITIONS_COUNT = auto()
@@ -111,6 +113,9 @@ class H(IntEnum):
     FUND_LOW_QUOTE = auto()
     FUND_CAP_QUOTE = auto()
     FUND_CAP_WINDOW_NS = auto()
+    FUND_CAP_BY_MARKET = auto()
+    POOL_PROFIT_PPM = auto()
+    POOL_PROFIT_STOP_PPM = auto()
     DRAWDOWN_PPM = auto()
     DRAWDOWN_STOP_PPM = auto()
     DRAWDOWN_PART_NS = auto()
@@ -132,9 +137,6 @@ class H(IntEnum):
     WATERFALL_7 = auto()
     WATERFALL_8 = auto()
     GATE_UNTIL_NS = auto()  # withdrawals wait until then
-    FUND_PAID_QUOTE = auto()  # in the present window of the fund's cap
-    FUND_PAID_SINCE_NS = auto()
-    DRAWDOWN_ACTIVE = auto()
     WAITING_COUNT = auto()  # domains that wait
     NEXT_DUE_NS = auto()  # when the first of them may be looked at again
     GATED_COUNT = auto()  # domains in breach at mark but not at the second price
@@ -210,6 +212,8 @@ class H(IntEnum):
     VOLUNTEERS_ROWS = auto()
     PEAKS_AT = auto()
     PEAKS_ROWS = auto()
+    FUNDS_AT = auto()
+    FUNDS_ROWS = auto()
     WORDS_OF_HEADER = auto()
 
 
@@ -320,3 +324,4 @@ gated = _make_view(H.GATED_AT, H.GATED_ROWS, INT64)
 adl_queue = _make_view(H.ADL_QUEUE_AT, H.ADL_QUEUE_ROWS, INT64)
 volunteers = _make_view(H.VOLUNTEERS_AT, H.VOLUNTEERS_ROWS, INT64)
 peaks = _make_view(H.PEAKS_AT, H.PEAKS_ROWS, PEAK)
+funds = _make_view(H.FUNDS_AT, H.FUNDS_ROWS, FUND)

@@ -11,8 +11,9 @@ from engine.constants import TIME_MAX_NS, CommandKind, EventKind, Reject
 from engine.core import accounts as account_commands
 from engine.core import settlement
 from engine.core.admission import OK
+from engine.core.deleveraging import cut_profits
 from engine.core.events import emit
-from engine.core.fund import watch_fund
+from engine.core.fund import watch_funds
 from engine.core.kernel import INT, entry, inlined, kernel, part
 from engine.core.levels import (
     check_margin,
@@ -21,7 +22,7 @@ from engine.core.levels import (
     touch_gated,
     wake,
 )
-from engine.core.liquidation import liquidate
+from engine.core.liquidation import book_debts, liquidate
 from engine.core.order_commands import (
     amend,
     cancel_order,
@@ -59,12 +60,13 @@ def end_unit(s):
     if words[H.STALE_COUNT] != 0:
         update_marks(s)
     if words[H.DRAWDOWN_PPM] != 0:
-        watch_fund(s)
+        watch_funds(s)
     if words[H.WAITING_COUNT] != 0 and words[H.NOW_NS] >= words[H.NEXT_DUE_NS]:
         wake(s)
     if words[H.GATED_COUNT] != 0 and words[H.STALE_COUNT] != 0:
         touch_gated(s)
     if words[H.TOUCHED_COUNT] != 0:
+        book_debts(s)
         examine_touched(s)
     if words[H.STALE_COUNT] != 0:
         queue_stops(s)
@@ -161,6 +163,7 @@ def apply_settlement(s, command_at):
         return settlement.force_close(s, account_id, market_id, lots, command["amount"])
     if kind == CommandKind.CHECK_MARGIN:
         check_margin(s)
+        cut_profits(s)
         return OK
     if kind == CommandKind.SETTLE:
         return settlement.settle(s, market_id, price)

@@ -28,6 +28,7 @@ from engine.constants import (
     TierMode,
 )
 from engine.core import records
+from engine.core.slots import home_slot
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
 from engine.profile import Liquidation, Losses, Trigger, VenueProfile
 from engine.venue import (
@@ -69,14 +70,26 @@ def bitmap_words(size: int) -> tuple[int, int, int, int]:
     return tuple(levels)
 
 
+def own_funds(markets: list[MarketNumbers]) -> list[int]:
+    """Account ids of the insurance funds besides the venue's, in the order of their rows."""
+    venue = SystemAccount.INSURANCE_FUND
+    return list(dict.fromkeys(m.fund_id for m in markets if m.fund_id != venue))
+
+
+def system_rows(markets: list[MarketNumbers]) -> int:
+    """How many accounts are the venue's own: the first rows."""
+    return len(SystemAccount) + len(own_funds(markets))
+
+
 def table_rows(
     markets: list[MarketNumbers], capacities: Capacities, curves: dict[int, DepthCurve]
 ) -> dict[str, int]:
     """Rows of every table, row 0 included."""
-    system = len(SystemAccount)
+    system = system_rows(markets)
     quotes = 2 * sum(len(curve.levels) for curve in curves.values())
     accounts = 1 + system + capacities.accounts_max
-    positions = 1 + system * len(markets) + capacities.positions_max
+    # a fund of its own holds positions in the markets that it answers for
+    positions = 1 + (len(SystemAccount) + 1) * len(markets) + capacities.positions_max
     orders = 1 + capacities.orders_max + quotes + 1
     sizes = [ladder_sizes(numbers) for numbers in markets]
     return {
@@ -108,7 +121,8 @@ def table_rows(
         "GATED": accounts + positions,
         "ADL_QUEUE": power_of_two(accounts + positions + 1),
         "VOLUNTEERS": positions,
-        "PEAKS": records.PEAK_PARTS,
+        "PEAKS": records.PEAK_PARTS * (1 + system),
+        "FUNDS": 1 + system + len(markets),
     }
 
 
@@ -168,6 +182,7 @@ DTYPES = {
     "ADL_QUEUE": records.INT64,
     "VOLUNTEERS": records.INT64,
     "PEAKS": records.PEAK,
+    "FUNDS": records.FUND,
 }
 
 
@@ -240,18 +255,26 @@ def allocate(
     words[H.CHECK_INDEX] = int(check_index)
     write_switches(words, profile)
     write_steps(block, profile)
-    accounts = block.table("ACCOUNTS")
-    slots = block.table("ACCOUNT_SLOTS")
-    for row in SystemAccount:
-        accounts[row]["account_id"] = row
-        slots[row] = (row, row)  # a small identifier's home slot is itself
-    words[H.ACCOUNTS_COUNT] = len(SystemAccount)
+    write_accounts(block, numbers)
     cursor = {"TIERS": 1, "LEVELS": 1, "BUCKETS": 1, "WORDS": 1, "CURVES": 1, "BASIS": 1}
     for market_id, market in enumerate(numbers, start=1):
         write_market(block, market_id, market, cursor, is_plain(profile, market))
         write_curve(block, market_id, curves.get(market_id), cursor)
         write_ladders(block, market_id, market, cursor)
     return block
+
+
+def write_accounts(block: Block, markets: list[MarketNumbers]) -> None:
+    """The venue's own accounts."""
+    accounts, slots = block.table("ACCOUNTS"), block.table("ACCOUNT_SLOTS")
+    home = getattr(home_slot, "py_func", home_slot)  # an inner kernel cannot be called from here
+    for row, account_id in enumerate([*SystemAccount, *own_funds(markets)], start=1):
+        accounts[row]["account_id"] = account_id
+        slot = home(slots, account_id)
+        while slots[slot]["row"]:
+            slot = (slot + 1) % len(slots)
+        slots[slot] = (account_id, row)
+    block.words[H.ACCOUNTS_COUNT] = block.words[H.SYSTEM_ROWS] = system_rows(markets)
 
 
 def write_switches(words: np.ndarray, profile: VenueProfile) -> None:
@@ -321,6 +344,9 @@ def write_losses(words: np.ndarray, losses: Losses) -> None:
     words[H.FUND_RESTS] = losses.fund_disposal == "rest"
     words[H.FUND_PAYS] = losses.fund_pays
     words[H.FUND_CAP_WINDOW_NS] = losses.fund_cap_window_ns
+    words[H.FUND_CAP_BY_MARKET] = losses.fund_cap_scope == "market"
+    words[H.POOL_PROFIT_PPM] = losses.pool_profit_ppm
+    words[H.POOL_PROFIT_STOP_PPM] = losses.pool_profit_stop_ppm
     words[H.DRAWDOWN_PPM] = losses.drawdown_ppm
     words[H.DRAWDOWN_STOP_PPM] = losses.drawdown_stop_ppm
     words[H.DRAWDOWN_PART_NS] = max(1, losses.drawdown_window_ns // records.PEAK_PARTS)
@@ -369,6 +395,8 @@ def write_market(
         market[name] = getattr(numbers, name)
     market["market_id"] = market_id
     market["plain"] = plain
+    ids = block.table("ACCOUNTS")["account_id"].tolist()
+    market["fund_row"] = ids.index(numbers.fund_id, 1)
     market["tiers_count"] = len(numbers.tier_to)
     market["tier_row"] = cursor["TIERS"]
     market["basis_row"] = cursor["BASIS"]

@@ -7,9 +7,6 @@ tries before them is in `waterfall`.
 from engine.constants import (
     DISPOSAL_ORDER_ID_BASE,
     PPM,
-    AdlCandidates,
-    AdlScore,
-    CancelReason,
     Cause,
     EventKind,
     Flag,
@@ -22,15 +19,15 @@ from engine.constants import (
     SystemAccount,
     TimeInForce,
 )
-from engine.reference import margin, orders, policies, sizing
+from engine.reference import margin, orders, sizing
 from engine.reference.book import Order
-from engine.reference.fund import move, pay_from_fund, to_fund
+from engine.reference.deleveraging import adl_price, deleverage, stays_solvent
+from engine.reference.fund import in_drawdown, loss_market, move, pay_from_fund
 from engine.reference.ledger import World
 from engine.reference.levels import case_of, emit_domain, is_below_backstop
 from engine.reference.liquidation_orders import liquidation_order, trade_order
-from engine.reference.records import Account, Domain, Position
+from engine.reference.records import Domain, Position
 
-FUND = SystemAccount.INSURANCE_FUND
 BACKSTOP = SystemAccount.BACKSTOP
 
 
@@ -59,7 +56,7 @@ def take(world: World, domain: Domain, position: Position, name: str) -> Liquida
         take_over(world, position, price)
         return LiquidationEnd.TAKEN_OVER
     if name == "fund_payment":
-        pay_from_fund(world, domain, -world.equity(domain))
+        pay_from_fund(world, domain, position.market_id, -world.equity(domain))
         return None
     if name == "adl":
         deleverage(world, position, adl_price(world, position, price))
@@ -78,15 +75,16 @@ def take(world: World, domain: Domain, position: Position, name: str) -> Liquida
     if name == "retry":
         case_of(world, domain).due_ns = world.now_ns + world.profile.losses.retry_ns
         return LiquidationEnd.PAUSED
-    hand_over(world, position, abs(position.lots), price, FUND, Cause.RESIDUAL)
+    fund = world.fund_of(position.market_id)
+    hand_over(world, position, abs(position.lots), price, fund.row, Cause.RESIDUAL)
     return LiquidationEnd.RESIDUAL
 
 
 def hand_over(
-    world: World, position: Position, lots: int, price: int, to: SystemAccount, cause: Cause
+    world: World, position: Position, lots: int, price: int, to_row: int, cause: Cause
 ) -> None:
     """Lots of a position go to a system account, off book."""
-    taker = world.accounts[to]
+    taker = world.accounts[to_row]
     taker_position = world.position(taker, position.market_id, 0)
     account = world.accounts[position.account_row]
     change = -lots if position.lots > 0 else lots
@@ -94,10 +92,10 @@ def hand_over(
 
 
 def take_over(world: World, position: Position, price: int) -> None:
-    """R81. The fund takes the whole position at the bankruptcy price, unless its net notional at
-    mark would pass its inventory limit, its equity at mark would fall below zero, or the drawdown
-    rule is active."""
-    fund = world.accounts[FUND]
+    """R81. The market's fund takes the whole position at the bankruptcy price, unless its net
+    notional at mark would pass its inventory limit, its equity at mark would fall below zero, or
+    the drawdown rule is active."""
+    fund = world.fund_of(position.market_id)
     market = world.markets[position.market_id]
     inventory = 0
     for market_id, other in world.markets.items():
@@ -110,7 +108,7 @@ def take_over(world: World, position: Position, price: int) -> None:
     limit = max(0, fund.wallet_quote) * world.profile.losses.fund_inventory_ppm // PPM
     gap = margin.value(market.numbers, position.lots, market.mark_price)
     gap -= margin.value(market.numbers, position.lots, price)
-    if world.fund.drawdown:
+    if in_drawdown(world, position.market_id):
         refused = RefusedTakeover.DRAWDOWN
     elif inventory > limit:
         refused = RefusedTakeover.INVENTORY_FULL
@@ -118,7 +116,7 @@ def take_over(world: World, position: Position, price: int) -> None:
         refused = RefusedTakeover.CANNOT_PAY
     if refused is None:
         lots = position.lots
-        hand_over(world, position, abs(lots), price, FUND, Cause.TAKEOVER)
+        hand_over(world, position, abs(lots), price, fund.row, Cause.TAKEOVER)
         if world.profile.losses.fund_disposal == "rest":
             offer(world, market.market_id, lots, price)
         return
@@ -142,7 +140,7 @@ def offer(world: World, market_id: int, lots: int, price: int) -> None:
     world.disposals_count += 1
     order = Order(
         order_id=DISPOSAL_ORDER_ID_BASE + world.disposals_count,
-        account_row=int(FUND),
+        account_row=world.fund_of(market_id).row,
         market_id=market_id,
         side=int(Side.SELL if lots > 0 else Side.BUY),
         position_side=int(PositionSide.NET),
@@ -239,96 +237,8 @@ def take_domain(world: World, domain: Domain) -> bool:
             hand_over(world, position, abs(position.lots), mark, BACKSTOP, Cause.TRANSFER)
     balance = world.domain_balance(domain)
     if balance > 0:
-        move(world, domain, EventKind.SEIZED, balance, BACKSTOP)
+        move(world, domain, EventKind.SEIZED, balance, world.accounts[BACKSTOP])
     return True
-
-
-# -- deleveraging -----------------------------------------------------------------------------
-
-
-def adl_price(world: World, position: Position, bankruptcy: int) -> int:
-    """R119. Deleveraging happens at the bankruptcy price, at mark, at the mark before it, or at
-    mark unless the fund is low."""
-    market, rule = world.markets[position.market_id], world.profile.losses.adl_price
-    if rule == "mark":
-        return market.mark_price
-    if rule == "previous_mark":
-        return market.previous_mark_price or market.mark_price
-    if rule == "mark_unless_fund_low":
-        low = world.accounts[FUND].wallet_quote < world.policy.fund_low_quote
-        return bankruptcy if low else market.mark_price
-    return bankruptcy
-
-
-def deleverage(world: World, position: Position, price: int) -> None:
-    """R84. Close ranked opposite positions against the bankrupt one, off book at one price, until
-    nothing is left. Whoever it would leave below zero is passed over; orders of whoever is closed
-    are cancelled, in the market or everywhere, as the profile says; the last one is closed in
-    part."""
-    bankrupt = world.accounts[position.account_row]
-    scope = world.profile.losses.adl_cancel
-    for _, _, account_row, leg in ranking(world, position):
-        if position.lots == 0:
-            return
-        account = world.accounts[account_row]
-        counter = account.positions[position.market_id, leg]
-        lots = min(abs(counter.lots), abs(position.lots))
-        change = lots if position.lots > 0 else -lots
-        if not stays_solvent(world, counter, change, price):
-            continue
-        if scope != "none":
-            market_id = position.market_id if scope == "market" else 0
-            orders.cancel_all(world, account, market_id, CancelReason.ADL)
-        world.trade(bankrupt, position, account, counter, -change, price, Cause.ADL)
-
-
-def stays_solvent(world: World, counter: Position, change: int, price: int) -> bool:
-    """R85. Trading at this price instead of mark must not take the domain's equity below zero."""
-    market = world.markets[counter.market_id]
-    gap = margin.value(market.numbers, change, market.mark_price)
-    gap -= margin.value(market.numbers, change, price)
-    return world.equity(world.domain_of(counter)) + gap >= 0
-
-
-def ranking(world: World, position: Position) -> list[tuple[int, int, int, int]]:
-    """Part of R83: candidates are all user positions on the other side of the market but the
-    bankrupt account's own, or only those in profit."""
-    candidates = []
-    winners = AdlCandidates[world.profile.losses.adl_candidates.upper()] == AdlCandidates.WINNERS
-    kind = AdlScore[world.profile.losses.adl_score.upper()]
-    for account in world.accounts.values():
-        if world.is_system(account) or account.row == position.account_row:
-            continue
-        for other in account.positions.values():
-            if other.market_id != position.market_id or other.lots * position.lots >= 0:
-                continue
-            if winners and world.unrealised(other) <= 0:
-                continue
-            score = adl_score(world, account, other)
-            notional = 0 if kind == AdlScore.NONE else world.position_notional(other)
-            candidates.append((score, notional, account.row, other.position_side))
-    return policies.ranked(candidates)
-
-
-def adl_score(world: World, account: Account, position: Position) -> int:
-    kind = AdlScore[world.profile.losses.adl_score.upper()]
-    if kind == AdlScore.RANDOM:
-        return margin.mixed(world.seq, 4 * account.row + position.position_side)
-    domain = world.domain_of(position)
-    size = world.position_notional(position)
-    return policies.score(
-        kind,
-        profit_quote=world.unrealised(position),
-        wallet_quote=world.domain_balance(domain),
-        entry_value_quote=abs(position.entry_quote),
-        initial_quote=world.initial(position, position.lots, size),
-        position_quote=size,
-        notional_quote=sum(world.margined_notional(p) for p in world.domain_positions(domain)),
-        maintenance_quote=world.maintenance(domain),
-        equity_quote=world.equity(domain),
-        gains_with_value=(world.markets[position.market_id].numbers.payoff == 1)
-        == (position.lots > 0),
-    )
 
 
 # -- what is left of a flat domain ------------------------------------------------------------
@@ -339,15 +249,15 @@ def settle_balance(world: World, domain: Domain, keep_surplus: bool) -> None:
     says; what is missing is paid by the fund as far as it may, and the rest as R103 says."""
     if world.is_open(domain):
         return
-    balance = world.domain_balance(domain)
+    balance, market_id = world.domain_balance(domain), loss_market(world, domain)
     to_fund_wanted = world.profile.liquidation.surplus == "to_fund" and not keep_surplus
     if balance > 0 and to_fund_wanted:
-        to_fund(world, domain, EventKind.SURPLUS, balance)
+        move(world, domain, EventKind.SURPLUS, balance, world.fund_of(market_id))
     elif balance > 0 and domain[1]:
         position = world.domain_positions(domain)[0]
         world.move_margin(world.accounts[domain[0]], position, -balance)
     elif balance < 0:
-        missing = -balance - pay_from_fund(world, domain, -balance)
+        missing = -balance - pay_from_fund(world, domain, market_id, -balance)
         if missing:
             leave(world, domain, missing)
 
@@ -358,27 +268,31 @@ def leave(world: World, domain: Domain, missing: int) -> None:
     shared at once by the open positions of the market. Bad debt is remembered by market for
     R104."""
     rule = world.profile.losses.residual
-    market_id = domain[1] or case_of(world, domain).last_market
+    market_id = loss_market(world, domain)
     if rule == "pool":
-        move(world, domain, EventKind.POOL_PAID, -missing, BACKSTOP)
+        move(world, domain, EventKind.POOL_PAID, -missing, world.accounts[BACKSTOP])
     elif rule in ("debt", "negative_left"):
         owe(world, domain, missing)
     elif rule == "socialise_positions" and share_loss(world, domain, market_id, missing):
         pass
     else:
-        to_fund(world, domain, EventKind.BAD_DEBT, -missing)
+        move(world, domain, EventKind.BAD_DEBT, -missing, world.fund_of(market_id))
         if market_id:
             world.markets[market_id].loss_quote += missing
 
 
 def owe(world: World, domain: Domain, missing: int) -> None:
-    """Part of R103: the wallet is left negative."""
+    """Part of R103: what an isolated position lacks is taken from the wallet; what a wallet without
+    positions lacks is left negative, and noted when it is more than was owed before."""
     account = world.accounts[domain[0]]
     if domain[1]:
         world.move_margin(account, world.domain_positions(domain)[0], missing)
-    if account.debt_ns == 0:
-        account.debt_ns = max(1, world.now_ns)
-    world.emit(EventKind.DEBT_LEFT, account, amount=missing)
+    owed = -account.wallet_quote
+    if owed <= account.debt_quote or world.is_open((account.row, 0, 0)):
+        return
+    account.debt_quote = owed
+    account.debt_ns = account.debt_ns or max(1, world.now_ns)
+    world.emit(EventKind.DEBT_LEFT, account, amount=owed)
     if world.profile.losses.residual == "negative_left":
         world.gate_ns = world.now_ns + world.profile.losses.gate_ns
 

@@ -18,7 +18,7 @@ from engine.constants import (
     Side,
     SystemAccount,
 )
-from engine.reference import admission, margin
+from engine.reference import admission, levels, margin
 from engine.reference.ledger import World, leg_is_closing
 from engine.reference.records import Account, Command, Position
 
@@ -68,8 +68,7 @@ def deposit(world: World, command: Command) -> Reject | None:
         return Reject.MONEY_BOUND
     world.deposits_quote += command.amount
     account.wallet_quote += command.amount
-    if account.wallet_quote >= 0:
-        account.debt_ns = 0
+    levels.repay(account)
     world.emit(EventKind.DEPOSITED, account, amount=command.amount)
     return None
 
@@ -91,14 +90,24 @@ def is_gated(world: World) -> bool:
     return world.now_ns < world.gate_ns
 
 
-def haircut(world: World, amount: int) -> int:
-    """R126. Where withdrawals pay for the fund's deficit, each is charged the deficit's share of
-    all money deposited and not withdrawn, rounded up, to the fund."""
-    deficit = -world.accounts[SystemAccount.INSURANCE_FUND].wallet_quote
-    if world.profile.losses.residual != "withdrawal_haircut" or deficit <= 0:
+def haircut(world: World, account: Account, amount: int) -> int:
+    """R126. Where withdrawals pay for the deficits of the funds, each is charged the share that
+    these have of all money deposited and not withdrawn, rounded up, to the funds in turn, each up
+    to its deficit. Returns the charge."""
+    lacking = [f for row in world.funds if (f := world.accounts[row]).wallet_quote < 0]
+    if world.profile.losses.residual != "withdrawal_haircut" or not lacking:
         return 0
+    deficit = -sum(fund.wallet_quote for fund in lacking)
     held = world.deposits_quote - world.withdrawals_quote
-    return min(amount, margin.ceil_div(amount * deficit, max(1, held)))
+    left = charge = min(amount, deficit, margin.ceil_div(amount * deficit, max(1, held)))
+    for fund in lacking:
+        cut = min(left, -fund.wallet_quote)
+        if cut:
+            left -= cut
+            account.wallet_quote -= cut
+            fund.wallet_quote += cut
+            world.emit(EventKind.HAIRCUT, account, amount=cut, other_id=fund.account_id)
+    return charge
 
 
 def withdraw(world: World, command: Command) -> Reject | None:
@@ -111,11 +120,7 @@ def withdraw(world: World, command: Command) -> Reject | None:
         return Reject.WITHDRAWALS_GATED
     if command.amount > spendable(world, account):
         return Reject.INSUFFICIENT_BALANCE
-    cut = 0 if world.is_system(account) else haircut(world, command.amount)
-    if cut:
-        account.wallet_quote -= cut
-        world.accounts[SystemAccount.INSURANCE_FUND].wallet_quote += cut
-        world.emit(EventKind.HAIRCUT, account, amount=cut)
+    cut = 0 if world.is_system(account) else haircut(world, account, command.amount)
     world.withdrawals_quote += command.amount - cut
     account.wallet_quote -= command.amount - cut
     world.emit(EventKind.WITHDRAWN, account, amount=command.amount - cut)

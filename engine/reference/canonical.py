@@ -4,7 +4,7 @@ from engine.constants import Flag, Side
 from engine.reference import fund, orders
 from engine.reference.book import Order
 from engine.reference.ledger import World
-from engine.reference.records import Account, Case, Domain, Market, Position
+from engine.reference.records import Account, Case, Domain, Market, Paid, Position
 
 
 def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
@@ -34,7 +34,7 @@ def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
             )
             for order in stops
         ],
-        "markets": [_market_row(market) for market in world.markets.values()],
+        "markets": [_market_row(world, market) for market in world.markets.values()],
         "totals": [
             (
                 world.now_ns,
@@ -43,10 +43,17 @@ def canonical_rows(world: World) -> dict[str, list[tuple[int, ...]]]:
                 world.withdrawals_quote,
                 world.liquidations_count,
                 world.gate_ns,
-                world.fund.paid_quote,
-                int(world.fund.drawdown),
-                fund.peak(world),
             )
+        ],
+        "funds": [
+            (
+                int(account.account_id),
+                world.paid.get((account.row, 0), Paid()).quote,
+                int(world.funds[account.row].drawdown),
+                fund.peak(world, account.row),
+            )
+            for account in accounts
+            if account.row in world.funds
         ],
     }
 
@@ -58,6 +65,7 @@ def _account_row(world: World, account: Account) -> tuple[int, ...]:
         int(Flag.HEDGE) if account.hedge else 0,
         account.call_ns,
         account.debt_ns,
+        account.debt_quote,
         *_case_row(world, (account.row, 0, 0)),
     )
 
@@ -78,7 +86,7 @@ def _position_row(world: World, account: Account, position: Position) -> tuple[i
     )
 
 
-def _market_row(market: Market) -> tuple[int, ...]:
+def _market_row(world: World, market: Market) -> tuple[int, ...]:
     return (
         market.market_id,
         market.index_price,
@@ -94,6 +102,7 @@ def _market_row(market: Market) -> tuple[int, ...]:
         market.average_price,
         market.loss_quote,
         market.window_lots,
+        world.paid.get((world.fund_of(market.market_id).row, market.market_id), Paid()).quote,
     )
 
 

@@ -131,7 +131,8 @@ def settle(world: World) -> None:
 
 def end_unit(world: World) -> None:
     prices.update_marks(world)
-    fund.watch_fund(world)
+    fund.watch_funds(world)
+    waterfall.book_debts(world)
     levels.find(world)
     while levels.grade(world):
         levels.find(world)
@@ -189,7 +190,7 @@ def find_order(world: World, command: Command) -> tuple[Order | None, Reject | N
     order = world.orders.get(command.order_id)
     if order is None:
         return None, Reject.UNKNOWN_ORDER
-    if order.account_row != account.row:
+    if order.account_row != account.row or orders.is_of_liquidation(order):
         return None, Reject.NOT_YOUR_ORDER
     return order, None
 

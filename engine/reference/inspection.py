@@ -1,6 +1,6 @@
 """The rulebook's answer to "how do I stand?": the views of one account."""
 
-from engine.reference import absorbers, sizing
+from engine.reference import deleveraging, sizing
 from engine.reference.ledger import World
 from engine.reference.records import Case, Domain, Position
 from engine.views import DomainView, PositionView, StepView
@@ -52,6 +52,6 @@ def position_view(world: World, domain: Domain, position: Position) -> PositionV
         maintenance=world.position_maintenance(position),
         initial=world.initial(position, position.lots, size),
         bankruptcy_price=sizing.bankruptcy(world, domain, position),
-        adl_score=absorbers.adl_score(world, world.accounts[domain[0]], position),
+        adl_score=deleveraging.adl_score(world, world.accounts[domain[0]], position),
         steps=steps,
     )

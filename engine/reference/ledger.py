@@ -19,7 +19,16 @@ from engine.constants import (
 from engine.profile import VenueProfile
 from engine.reference import margin
 from engine.reference.book import Order, signed
-from engine.reference.records import Account, Case, Domain, Fill, Fund, Market, Position
+from engine.reference.records import (
+    Account,
+    Case,
+    Domain,
+    Fill,
+    Fund,
+    Market,
+    Paid,
+    Position,
+)
 from engine.venue import Capacities, DepthCurve, market_numbers, policy_numbers
 
 
@@ -51,13 +60,24 @@ class World:
             market = Market(numbers=market_numbers(profile, spec), market_id=index + 1)
             market.curve = curves.get(index + 1)
             self.markets[index + 1] = market
+            fund_id = market.numbers.fund_id
+            if fund_id not in self.row_of_id:
+                row = len(self.accounts) + 1
+                self.accounts[row] = Account(row=row, account_id=fund_id)
+                self.row_of_id[fund_id] = row
+        self.system_count = len(self.accounts)
         self.curve_orders_count = 0
         self.entered_count = 0
         self.deposits_quote = 0
         self.withdrawals_quote = 0
         self.policy = policy_numbers(profile)
         self.cases: dict[Domain, Case] = {}
-        self.fund = Fund()
+        rows = {
+            SystemAccount.INSURANCE_FUND,
+            *range(max(SystemAccount) + 1, len(self.accounts) + 1),
+        }
+        self.funds = {int(row): Fund() for row in sorted(rows)}
+        self.paid: dict[tuple[int, int], Paid] = {}  # by fund and market (0: for all of them)
         self.gate_ns = 0  # withdrawals wait until then
         self.liquidation_queue: list[Domain] = []
         self.adl_queue: list[Domain] = []
@@ -121,12 +141,16 @@ class World:
                 self.user_positions_count += 1
         return account.positions[key]
 
-    @staticmethod
-    def system_rows() -> range:
-        return range(1, max(SystemAccount) + 1)
+    def system_rows(self) -> range:
+        return range(1, self.system_count + 1)
 
     def is_system(self, account: Account) -> bool:
         return account.row in self.system_rows()
+
+    def fund_of(self, market_id: int) -> Account:
+        """R130. The insurance fund that answers for a market; with 0 the venue's own."""
+        fund_id = self.markets[market_id].numbers.fund_id if market_id else 1
+        return self.accounts[self.row_of_id[fund_id]]
 
     def change_position(self, position: Position, lots: int, price: int) -> tuple[int, int]:
         """R23. Move a position by signed lots at a price; returns (realised PnL, lots opened).

@@ -11,7 +11,6 @@ from engine.constants import (
     EventKind,
     Flag,
     Level,
-    SystemAccount,
 )
 from engine.reference import margin, orders
 from engine.reference.book import Order
@@ -189,16 +188,22 @@ def check_call(world: World, account: Account) -> None:
             world.liquidation_queue.append(domain)
 
 
+def repay(account: Account) -> None:
+    """Part of R106: what came in since is owed no longer."""
+    account.debt_quote = min(account.debt_quote, max(0, -account.wallet_quote))
+    if account.wallet_quote >= 0:
+        account.debt_ns = 0
+
+
 def waive_debt(world: World, account: Account) -> None:
     """R106. A debt ends when the balance is no longer negative; after the waiting time of the
-    profile the fund pays it."""
-    if account.debt_ns and account.wallet_quote >= 0:
-        account.debt_ns = 0
+    profile the venue's own fund pays it."""
+    repay(account)
     after_ns = world.profile.losses.waive_after_ns
     if account.debt_ns == 0 or after_ns == 0 or world.now_ns - account.debt_ns < after_ns:
         return
-    owed = -account.wallet_quote
-    account.debt_ns = 0
+    owed, fund = -account.wallet_quote, world.fund_of(0)
+    account.debt_ns = account.debt_quote = 0
     account.wallet_quote = 0
-    world.accounts[SystemAccount.INSURANCE_FUND].wallet_quote -= owed
-    world.emit(EventKind.DEBT_WAIVED, account, amount=owed)
+    fund.wallet_quote -= owed
+    world.emit(EventKind.DEBT_WAIVED, account, amount=owed, other_id=fund.account_id)

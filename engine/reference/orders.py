@@ -104,10 +104,16 @@ def cancel(world: World, order: Order, reason: CancelReason) -> None:
         world.emit_order(EventKind.CANCELLED, order, order.lots, reason=reason)
 
 
+def is_of_liquidation(order: Order) -> bool:
+    """Part of R133: the venue's order in a user's name, which the user cannot touch."""
+    return order.order_id < 0 and order.account_row != SystemAccount.MARKET_MAKER
+
+
 def cancel_all(world: World, account: Account, market_id: int, reason: CancelReason) -> None:
     """R15. Cancel every order of an account (in a market, or in all), oldest first."""
     for order in sorted(account.orders.values(), key=lambda order: order.seq):
-        if market_id in (0, order.market_id):
+        kept = reason == CancelReason.USER and is_of_liquidation(order)
+        if market_id in (0, order.market_id) and not kept:
             cancel(world, order, reason)
 
 

@@ -37,6 +37,7 @@ class Account:
     positions: SortedDict = field(default_factory=SortedDict)  # (market_id, side) -> Position
     orders: dict = field(default_factory=dict)  # order_id -> Order, resting or waiting
     call_ns: int = 0  # deadline of an open margin call
+    debt_quote: int = 0  # booked as owed
     debt_ns: int = 0  # when it came to owe money
 
 
@@ -106,9 +107,15 @@ class Case:
 
 @dataclass
 class Fund:
-    """What the venue remembers of its fund."""
+    """What the venue remembers of an insurance fund."""
 
     peaks: dict = field(default_factory=dict)  # part of the window -> highest balance in it
     drawdown: bool = False
-    paid_quote: int = 0  # in the present window of its cap
-    paid_since_ns: int = 0
+
+
+@dataclass
+class Paid:
+    """What a fund, or a fund for one market, paid in the present window of its cap."""
+
+    quote: int = 0
+    since_ns: int = 0

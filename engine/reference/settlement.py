@@ -12,15 +12,14 @@ from engine.constants import (
     Reject,
     SystemAccount,
 )
-from engine.reference import accounts, levels, margin, orders, waterfall
+from engine.reference import accounts, deleveraging, levels, margin, orders, waterfall
 from engine.reference.ledger import World
 from engine.reference.records import Account, Command, Market, Position
-
-FUND = SystemAccount.INSURANCE_FUND
 
 
 def check_margin(world: World, command: Command) -> Reject | None:
     levels.check_margin(world, command)
+    deleveraging.cut_profits(world)
     return None
 
 
@@ -156,21 +155,21 @@ def settle_leg(
 
 
 def claw_back(world: World) -> None:
-    """Part of R104: by account over all markets, or market by market up to its own bad debt; each
-    winner pays the loss times his share of all profit, rounded down, no more than the profit and no
-    more than his wallet."""
+    """Part of R104: by account over all markets, fund by fund; or market by market, for its fund,
+    up to its own bad debt. Each winner pays the loss times his share of all profit, rounded down,
+    no more than the profit and no more than his wallet."""
     if world.profile.losses.profit_scope == "account":
-        take_profits(world, 0, deficit(world))
+        for row in world.funds:
+            fund = world.accounts[row]
+            take_profits(world, 0, max(0, -fund.wallet_quote), fund)
         return
     for market in world.markets.values():
-        take_profits(world, market.market_id, min(market.loss_quote, deficit(world)))
+        fund = world.fund_of(market.market_id)
+        loss = min(market.loss_quote, max(0, -fund.wallet_quote))
+        take_profits(world, market.market_id, loss, fund)
 
 
-def deficit(world: World) -> int:
-    return max(0, -world.accounts[FUND].wallet_quote)
-
-
-def take_profits(world: World, market_id: int, loss: int) -> None:
+def take_profits(world: World, market_id: int, loss: int, fund: Account) -> None:
     profits = [
         (account, profit)
         for account in world.accounts.values()
@@ -183,8 +182,14 @@ def take_profits(world: World, market_id: int, loss: int) -> None:
         pays = min(profit, loss * profit // total, max(0, account.wallet_quote))
         if pays:
             account.wallet_quote -= pays
-            world.accounts[FUND].wallet_quote += pays
-            world.emit(EventKind.CLAWED_BACK, account, market_id=market_id, amount=pays)
+            fund.wallet_quote += pays
+            world.emit(
+                EventKind.CLAWED_BACK,
+                account,
+                market_id=market_id,
+                amount=pays,
+                other_id=fund.account_id,
+            )
 
 
 def session_profit(account: Account, market_id: int) -> int:

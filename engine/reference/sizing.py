@@ -1,6 +1,6 @@
 """The rulebook's sizes, limits and fees of liquidation orders."""
 
-from engine.constants import PPB, PPM, Limit, Payoff, Size
+from engine.constants import PPB, PPM, Channel, Limit, Payoff, Size
 from engine.reference import fund, margin
 from engine.reference.ledger import World
 from engine.reference.levels import case_of
@@ -21,11 +21,14 @@ def tier_index(world: World, position: Position) -> int:
 
 def step_lots(world: World, domain: Domain, position: Position, step: StepNumbers) -> int:
     """R111. How much a step closes, 0 if it does not apply: not for a small position, not below a
-    tier, not again too soon, not beyond the market's window. Floors and caps are notionals."""
+    tier, not again too soon, not to rest in the book below zero equity, not beyond the market's
+    window. Floors and caps are notionals."""
     held, size = abs(position.lots), world.position_notional(position)
     case = world.cases.get(domain, Case())
     soon = case.once_ns is not None and world.now_ns - case.once_ns < step.once_in_ns
     if tier_index(world, position) + 1 < step.from_tier or soon:
+        return 0
+    if step.channel == Channel.REST and world.equity(domain) < 0:
         return 0
     if step.above_quote and size <= step.above_quote:
         return 0
@@ -197,7 +200,7 @@ def spread_price(
     zero = bankruptcy(world, domain, position)
     change = lots if position.lots > 0 else -lots
     loss = margin.value(market.numbers, change, zero) - margin.value(market.numbers, change, price)
-    return price if loss <= fund.allowance(world) else zero
+    return price if loss <= fund.allowance(world, position.market_id) else zero
 
 
 # -- fees -------------------------------------------------------------------------------------
@@ -244,7 +247,7 @@ def charge_fee(
             surplus = -surplus
         fee = min(fee, max(0, surplus))
         if surplus < 0:
-            fund.pay_from_fund(world, domain, -surplus)
+            fund.pay_from_fund(world, domain, position.market_id, -surplus)
     fee = min(fee, max(0, world.equity(domain)))
     if fee:
-        fund.book_fee(world, domain, fee)
+        fund.book_fee(world, domain, position.market_id, fee)

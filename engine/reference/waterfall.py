@@ -15,11 +15,17 @@ from engine.constants import (
     SystemAccount,
     TimeInForce,
 )
-from engine.reference import absorbers, margin, orders, sizing
+from engine.reference import absorbers, levels, margin, orders, sizing
+from engine.reference.fund import in_drawdown
 from engine.reference.ledger import World
 from engine.reference.levels import case_of, emit_domain, is_below_backstop
-from engine.reference.liquidation_orders import liquidation_order, trade_order, traded_quote
-from engine.reference.records import Domain, Position
+from engine.reference.liquidation_orders import (
+    liquidation_order,
+    take_back,
+    trade_order,
+    traded_quote,
+)
+from engine.reference.records import Case, Domain, Position
 from engine.venue import StepNumbers
 
 ENDED_WELL = (LiquidationEnd.RESTORED, LiquidationEnd.PAUSED)
@@ -28,6 +34,7 @@ ENDED_WELL = (LiquidationEnd.RESTORED, LiquidationEnd.PAUSED)
 def liquidate(world: World, domain: Domain, deferred: bool = False) -> None:
     """R75. One queued domain: checked again, then cancel, reduce, place, absorb, settle."""
     case = case_of(world, domain)
+    take_back(world, domain)
     need = world.exit_requirement(domain) if case.resumed else world.trigger_requirement(domain)
     equity = world.equity(domain)
     breached = (
@@ -86,7 +93,7 @@ def work_off(world: World, domain: Domain, deferred: bool) -> LiquidationEnd:
     while position := next_position(world, domain):
         case_of(world, domain).last_market = position.market_id
         end = LiquidationEnd.CLOSED_IN_BOOK
-        if not deferred and not skips_orders(world, domain):
+        if not deferred and not skips_orders(world, domain, position.market_id):
             found = place_steps(world, domain, position)
             if found is not None:
                 return found
@@ -117,10 +124,12 @@ def place_steps(world: World, domain: Domain, position: Position) -> Liquidation
         whole = lots == abs(position.lots)
         filled = place_order(world, domain, position, step, lots)
         if world.is_open(domain) and is_restored(world, domain):
+            take_back(world, domain)
             return LiquidationEnd.RESTORED
         if not world.is_open(domain):
             return None
-        if step.pause_ns and (filled or world.equity(domain) >= 0):
+        stays = step.channel == Channel.REST or filled or world.equity(domain) >= 0
+        if step.pause_ns and stays:
             wait(world, domain, step.pause_ns)
             return LiquidationEnd.PAUSED
         if whole:
@@ -133,11 +142,13 @@ def wait(world: World, domain: Domain, pause_ns: int) -> None:
     case_of(world, domain).due_ns = world.now_ns + pause_ns
 
 
-def skips_orders(world: World, domain: Domain) -> bool:
+def skips_orders(world: World, domain: Domain, market_id: int) -> bool:
     """R107. Below the backstop level, and where the profile says so below what the lowest tier
-    would ask or while the fund's drawdown rule is active, no order is tried."""
+    would ask or while the drawdown rule of the market's fund is active, no order is tried."""
     rules = world.profile.liquidation
-    if is_below_backstop(world, domain) or (rules.drawdown_closes_all and world.fund.drawdown):
+    if is_below_backstop(world, domain):
+        return True
+    if rules.drawdown_closes_all and in_drawdown(world, market_id):
         return True
     if not rules.lowest_tier_closes_all:
         return False
@@ -201,8 +212,8 @@ def next_position(world: World, domain: Domain) -> Position | None:
 def place_order(
     world: World, domain: Domain, position: Position, step: StepNumbers, lots: int
 ) -> int:
-    """R78. One step's order: in the book, all or nothing, or a transfer to BACKSTOP; bounded by the
-    step's price. Returns the lots filled."""
+    """R78. One step's order: in the book, all or nothing, resting, or a transfer to BACKSTOP;
+    bounded by the step's price. Returns the lots filled."""
     if step.once_in_ns:
         case_of(world, domain).once_ns = world.now_ns
     limit = sizing.limit_price(world, domain, position, step, lots)
@@ -217,7 +228,7 @@ def place_order(
         events = len(world.events)
         if step.channel == Channel.FOK:
             order.time_in_force = int(TimeInForce.FOK)
-        trade_order(world, order)
+        trade_order(world, order, rests=step.channel == Channel.REST)
         traded = traded_quote(world, order, events)
     filled = abs(before) - abs(position.lots)
     if step.window_lots and filled:
@@ -225,6 +236,24 @@ def place_order(
     sizing.charge_fee(world, domain, position, terms, filled, traded)
     sizing.count_freed(world, domain, shortage)
     return filled
+
+
+def book_debts(world: World) -> None:
+    """R132. Where a negative balance is left to the customer, a domain without positions that fell
+    below zero outside a liquidation (a delivery, a fee, funding) is settled as in R86, after its
+    collateral was sold."""
+    if world.profile.losses.residual not in ("debt", "negative_left"):
+        return
+    for domain in levels.domains(world):
+        account, case = world.accounts[domain[0]], world.cases.get(domain, Case())
+        if domain in world.liquidation_queue or domain in world.adl_queue:
+            continue
+        if case.due_ns is not None or world.is_open(domain) or world.equity(domain) >= 0:
+            continue
+        if domain[1] or -account.wallet_quote > account.debt_quote:
+            world.liquidations_count += 1
+            sell_collateral(world, domain, whole=False)
+            absorbers.settle_balance(world, domain, keep_surplus=True)
 
 
 # -- closing whatever the health --------------------------------------------------------------
@@ -249,8 +278,8 @@ def close_lots(world: World, position: Position, lots: int) -> None:
     trade_order(world, order)
     if order.lots:
         mark = world.markets[position.market_id].mark_price
-        fund = SystemAccount.INSURANCE_FUND
-        absorbers.hand_over(world, position, order.lots, mark, fund, Cause.TAKEOVER)
+        fund = world.fund_of(position.market_id)
+        absorbers.hand_over(world, position, order.lots, mark, fund.row, Cause.TAKEOVER)
 
 
 def sell_collateral(world: World, domain: Domain, whole: bool) -> None:

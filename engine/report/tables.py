@@ -27,7 +27,7 @@ from engine.report.liquidations import (
     LiquidationBook,
 )
 from engine.vectors import WholeCommands, as_table
-from engine.venue import VenueProfile
+from engine.venue import VenueProfile, fund_ids
 
 _ROW_GROUP = 2**16
 _IN_BOOK = (c.Cause.TRADE, c.Cause.LIQUIDATION)
@@ -133,6 +133,7 @@ class RunWriter:
         self._pieces = WholeCommands()
         self._book = LiquidationBook()
         self._prices = np.zeros((len(profile.markets) + 1, 3), np.int64)  # index, mark, last
+        self._fund_ids = fund_ids(profile)
         self._fund: int = 0
         self._fund_start: int | None = None
         self._fund_min: int | None = None
@@ -227,12 +228,12 @@ class RunWriter:
         self._put("fills", fields)
 
     def _write_fund(self, events: np.ndarray) -> None:
-        """Every change of the insurance fund's wallet and the balance after it."""
+        """Every change of an insurance fund's wallet and the balance of all of them after it."""
         kind = events["kind"]
         change = np.zeros(len(events), np.int64)
         for each, sign in _FUND_KINDS.items():
             change += np.where(kind == each, sign * events["amount"], 0)
-        mine = events["account_id"] == c.SystemAccount.INSURANCE_FUND
+        mine = np.isin(events["account_id"], self._fund_ids)
         mine &= (events["flags"] & c.Flag.ISOLATED) == 0
         for each, sign in _FUND_OWN.items():
             fee = events["fee"] if each == c.EventKind.FILL else 0
@@ -407,7 +408,7 @@ class RunWriter:
         marks = self._prices[markets, 1]
         at_mark = np.where(marks > 0, self.units.values(lots, marks, markets), entry)
         unrealised = at_mark - entry
-        of_fund = positions[:, 0] == c.SystemAccount.INSURANCE_FUND
+        of_fund = np.isin(positions[:, 0], self._fund_ids)
         np.add.at(self._inventory[:, 0], markets[of_fund], lots[of_fund])
         np.add.at(self._inventory[:, 1], markets[of_fund], unrealised[of_fund])
         if self._dir is None:

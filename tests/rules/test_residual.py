@@ -52,7 +52,7 @@ def test_the_customer_owes_it(exchange: Venue):
 
 
 def test_an_isolated_loss_is_owed_by_the_wallet(exchange: Venue):
-    """R103. The isolated margin of 100 ends at zero, the wallet beside it at 20 - 100."""
+    """R103. The isolated margin of 100 ends at zero, the wallet at 20 - 100: 80 are owed."""
     exchange.play(residual("debt")).play("""
         given steps = all limit none
         index 100
@@ -64,7 +64,7 @@ def test_an_isolated_loss_is_owed_by_the_wallet(exchange: Venue):
         seed alice 10 @ 100 isolated 100
         buy bob 10 @ 80
         mark 94
-        expect event DEBT_LEFT alice amount 100
+        expect event DEBT_LEFT alice amount 80
         expect event MARGIN_MOVED alice amount 100
         expect alice margin 0
         expect alice wallet -80

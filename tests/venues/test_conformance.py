@@ -40,8 +40,6 @@ def test_only_rules_that_no_axis_expresses_are_formulas():
         "drift.liq_fee.slot10",
         "drift.liq_fee.slot10000",
         "drift.liquidate.ramp",
-        "gmx.adl.enabled",
-        "synthetix.margin.skew_scaled",
     }
 
 
