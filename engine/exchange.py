@@ -308,7 +308,14 @@ def _market_rows(block: Block) -> np.ndarray:
     first = 1 + int(block.words[H.SYSTEM_ROWS])
     paid = block.table("FUNDS")["paid_quote"][first : first + len(markets)]
     return np.column_stack(
-        [market_ids, _columns(markets, names), held, _columns(markets, more), paid]
+        [
+            market_ids,
+            _columns(markets, names),
+            held,
+            _columns(markets, more),
+            paid,
+            _columns(markets, "volatility_ppm shift_ppb"),
+        ]
     )
 
 

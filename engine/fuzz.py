@@ -104,7 +104,15 @@ def draw_setup(seed: int) -> Setup:
     if rng.random() < 0.5 and not avalanche:
         levels = [DepthLevel(offset_ppm=offset, lots=lots) for offset, lots in CURVE_LEVELS]
         half_life_ns = rng.choice([0, 10**9, 10**10])
-        curves[1] = DepthCurve(levels=levels, refill_half_life_ns=half_life_ns)
+        curves[1] = DepthCurve(
+            levels=levels,
+            refill_half_life_ns=half_life_ns,
+            volatility_ppm=rng.choice([0, 1_000, 100_000]),
+            volatility_half_life_ns=rng.choice([0, 10**9, 10**11]),
+            permanent_ppm=rng.choice([0, 200_000, 10**6]),
+        )
+    elif rng.random() < 0.5:
+        curves[1] = DepthCurve(refill_half_life_ns=rng.choice([10**9, c.TIME_MAX_NS]))
     capacities = Capacities(
         accounts_max=rng.choice([10, 12]) + avalanche,
         positions_max=rng.choice([8, 24, 48]) + avalanche,

@@ -189,13 +189,24 @@ class NoLiquidity(Message, tag_field="kind", tag="none", frozen=True, kw_only=Tr
 
 
 class TapeLiquidity(Message, tag_field="kind", tag="tape", frozen=True, kw_only=True):
-    """The market maker quotes the recorded depth of the tape."""
+    """The market maker quotes the recorded depth of the tape.
+
+    What a run's own orders took from a level is back with the next record of it (`transient`), or
+    lacks there as well (`persistent`): for ever, or forgotten by half in every
+    `refill_half_life_ns`.
+    """
+
+    memory: Literal["transient", "persistent"] = "transient"
+    refill_half_life_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = c.TIME_MAX_NS
 
 
 class CurveLiquidity(Message, tag_field="kind", tag="curve", frozen=True, kw_only=True):
     """The market maker quotes a depth curve round the index: `levels`, or bands to be spread.
 
-    What a trade takes away comes back by half every `refill_half_life_ns` (0: at once).
+    What a trade takes away comes back by half every `refill_half_life_ns` (0: at once). Where
+    `volatility_ppm` is given, levels shrink in the ratio in which the sum of the index's moves,
+    forgotten by half in every `volatility_half_life_ns`, is above it. `permanent_ppm` of the way
+    that a run's own trades went stays: so far the curve's middle is then off the index.
     """
 
     half_spread_ppm: Annotated[int, Meta(ge=0, le=c.PPM - 1)]
@@ -203,6 +214,9 @@ class CurveLiquidity(Message, tag_field="kind", tag="curve", frozen=True, kw_onl
     bands: list[DepthBand] = []
     levels_count: Annotated[int, Meta(ge=1, le=c.DEPTH_LEVELS_MAX)] = 20
     refill_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)]
+    volatility_ppm: Annotated[int, Meta(ge=0, le=c.PPM)] = 0
+    volatility_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)] = 600_000_000_000
+    permanent_ppm: Ppm = 0
 
     def __post_init__(self) -> None:
         if bool(self.levels) == bool(self.bands):
@@ -266,7 +280,9 @@ class Scenario(Message, frozen=True, kw_only=True):
     `patch` maps a dotted path inside the venue profile to the value it takes instead.
     `feedback_ppm` is the share of the derived mark in the mark: at 0 the mark is the tape's own
     (the index where it has none) and the run a pure replay, at 1_000_000 it is derived as the
-    profile says, so that liquidations move it. `digest` is the event digest of the run as shipped.
+    profile says, so that liquidations move it. `recorded_trades` only move the last price, or with
+    `match` those that have a side trade with the book as well. `digest` is the event digest of the
+    run as shipped.
     """
 
     name: Name
@@ -282,6 +298,7 @@ class Scenario(Message, frozen=True, kw_only=True):
     accounts: list[Account] = []
     schedule: list[Scheduled] = []
     liquidity: dict[Name, CurveLiquidity | TapeLiquidity | NoLiquidity] = {}
+    recorded_trades: Literal["price", "match"] = "price"
     fund: DecimalText = "0"
     funds: dict[Name, DecimalText] = {}
     feedback_ppm: Ppm = c.PPM

@@ -102,3 +102,12 @@ def _quotes(
     quotes["time_ns"] = block["time_ns"][0]
     quotes["flags"][-1] = Flag.LAST_OF_BLOCK if len(quotes) > 1 else 0
     return quotes
+
+
+def recorded_as(block: np.ndarray, use: str) -> np.ndarray:
+    """Recorded trades that only tell a price lose their side: nothing is matched then (R137)."""
+    sided = (block["kind"] == CommandKind.TRADE) & (block["side"] != 0)
+    if use == "price" and sided.any():
+        block = block.copy()
+        block["side"][sided] = 0
+    return block

@@ -27,6 +27,7 @@ from engine.messages import (
     Patch,
     PricePoint,
     Scenario,
+    TapeLiquidity,
 )
 from engine.patched import load_patched
 from engine.population.columns import (
@@ -38,7 +39,7 @@ from engine.population.columns import (
 )
 from engine.population.drawn import MarketStart, Randomness, draw_population, fit_rows
 from engine.population.file import file_fit_rows, read_population
-from engine.price_files import check_kind, file_rows
+from engine.price_files import check_kind, file_rows, recorded_as
 from engine.rows import COMMAND
 from engine.scheduled import Stage
 from engine.strict import (
@@ -135,18 +136,24 @@ class LoadedScenario:
 
 
 def depth_curves(loaded: LoadedScenario) -> dict[int, DepthCurve]:
-    """The market maker's curve of each market that has one, by market id."""
-    return {
-        loaded.numbers[symbol][0]: DepthCurve(
-            levels=[
-                DepthLevel(offset_ppm=quote.offset_ppm, lots=quote.lots)
-                for quote in liquidity.quotes()
-            ],
-            refill_half_life_ns=liquidity.refill_half_life_ns,
-        )
-        for symbol, liquidity in loaded.scenario.liquidity.items()
-        if isinstance(liquidity, CurveLiquidity)
-    }
+    """How the market maker quotes, by market id; nothing for depth that is not remembered."""
+    found = {}
+    for symbol, liquidity in loaded.scenario.liquidity.items():
+        market_id = loaded.numbers[symbol][0]
+        if isinstance(liquidity, CurveLiquidity):
+            found[market_id] = DepthCurve(
+                levels=[
+                    DepthLevel(offset_ppm=quote.offset_ppm, lots=quote.lots)
+                    for quote in liquidity.quotes()
+                ],
+                refill_half_life_ns=liquidity.refill_half_life_ns,
+                volatility_ppm=liquidity.volatility_ppm,
+                volatility_half_life_ns=liquidity.volatility_half_life_ns,
+                permanent_ppm=liquidity.permanent_ppm,
+            )
+        elif isinstance(liquidity, TapeLiquidity) and liquidity.memory == "persistent":
+            found[market_id] = DepthCurve(refill_half_life_ns=liquidity.refill_half_life_ns)
+    return found
 
 
 def engine_capacities(loaded: LoadedScenario) -> Capacities:
@@ -219,10 +226,6 @@ def _check(loaded: LoadedScenario) -> None:
             profile.market_id(symbol)
         except ProfileError as error:
             loaded.fail(f"markets[{index}]", str(error))
-    try:
-        _ = loaded.fund_deposits
-    except ProfileError as error:
-        raise ScenarioError(f"{loaded.file}: $.{error}") from None
     if scenario.feedback_ppm and profile.mark.source == "tape":
         loaded.fail("feedback_ppm", "expected 0: the venue's mark is taken from the tape")
     points = scenario.prices.points
@@ -239,6 +242,10 @@ def _check(loaded: LoadedScenario) -> None:
     if scenario.prices.tape is not None:
         loaded.resolve(scenario.prices.tape, "prices.tape")
     loaded.check_stage()
+    try:
+        _ = loaded.fund_deposits
+    except ProfileError as error:
+        raise ScenarioError(f"{loaded.file}: $.{error}") from None
     _check_funding(loaded)
 
 
@@ -421,7 +428,7 @@ def _history(
     end_ns = c.TIME_MAX_NS + 1 if prices.end is None else parse_time_ns(prices.end)
     for merged in merge_by_time([*_streams(loaded), *scheduled]):
         edges = np.searchsorted(merged["time_ns"], (begin_ns, end_ns), side="left")
-        block = merged[edges[0] : edges[1]]
+        block = recorded_as(merged[edges[0] : edges[1]], loaded.scenario.recorded_trades)
         for start in range(0, len(block), BLOCK_ROWS_MAX):
             yield block[start : start + BLOCK_ROWS_MAX]
         if edges[1] < len(merged):

@@ -98,14 +98,24 @@ class DepthLevel(Frozen, frozen=True, kw_only=True):
 
 
 class DepthCurve(Frozen, frozen=True, kw_only=True):
-    """Quotes of the market-maker account round the index; levels from the touch outwards.
+    """Quotes of the market-maker account: levels round the index from the touch outwards, or where
+    there are none the recorded depth of the tape.
 
-    What trading takes out of a level comes back by half in every `refill_half_life_ns`
-    (0: at once).
+    What trading takes out of a level comes back by half in every `refill_half_life_ns` (0: at
+    once; of recorded depth with the next record). A curve's levels shrink in the ratio in which
+    its volatility is above `volatility_ppm` (0: they do not); that is the sum of the index's moves,
+    each forgotten by half in every `volatility_half_life_ns`. `permanent_ppm` is the share of the
+    distance that trades went from the curve's middle by which the middle then stays off the
+    index.
     """
 
-    levels: Annotated[list[DepthLevel], Meta(min_length=1, max_length=c.DEPTH_LEVELS_MAX)]
+    levels: Annotated[list[DepthLevel], Meta(max_length=c.DEPTH_LEVELS_MAX)] = msgspec.field(
+        default_factory=list
+    )
     refill_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)] = 0
+    volatility_ppm: Annotated[int, Meta(ge=0, le=c.PPM)] = 0
+    volatility_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)] = 0
+    permanent_ppm: Annotated[int, Meta(ge=0, le=c.PPM)] = 0
 
 
 class Capacities(Frozen, frozen=True, kw_only=True):

@@ -325,8 +325,9 @@ class Fuzzer:
         return {"market_id": index + 1, "price": self._move(index)}
 
     def _trade(self) -> dict[str, int]:
-        index = self.market()
-        return {"market_id": index + 1, "price": self.near(index, 20_000)}
+        index, side = self.market(), self.random.choice((0, 1, 2))
+        trade = {"market_id": index + 1, "price": self.near(index, 20_000), "side": side}
+        return trade | {"lots": self.lots(index) if side else 0}
 
     def _depth(self) -> dict[str, int]:
         rng, index = self.random, self.market()

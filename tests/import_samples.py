@@ -35,9 +35,9 @@ def book(seconds, side, price, lots):
     return seconds, DEPTH, side, price, lots, 0
 
 
-def trade(seconds, price, lots):
-    """A row of a trade."""
-    return seconds, TRADE, 0, price, lots, 0
+def trade(seconds, price, lots, side=0):
+    """A row of a trade; the side is the taker's."""
+    return seconds, TRADE, side, price, lots, 0
 
 
 MS, US = "1700000000000", "1700000000000000"
@@ -49,7 +49,7 @@ SAMPLES = [
         "8,100.1,1.25,12,12,1700000001000,false\n"
         "8,100.1,1.25,12,12,1700000001000,false\n"
         "11,100.2,0.001,15,15,1700000002500,true\n",
-        [trade(0, 10000, 500), trade(1, 10010, 1250), trade(2.5, 10020, 1)],
+        [trade(0, 10000, 500, 2), trade(1, 10010, 1250, 1), trade(2.5, 10020, 1, 2)],
         counts={"duplicates": 1, "gaps": 1, "numbers_missing": 2},
     ),
     Sample(
@@ -57,7 +57,7 @@ SAMPLES = [
         "id,price,qty,quote_qty,time,is_buyer_maker\n"
         "7,100.0,0.5,50,1700000000000,true\n8,100.1,1.25,125.125,1700000001000,false\n"
         "9,100.2,0.001,0.1002,1700000001000,false\n",
-        [trade(0, 10000, 500), trade(1, 10010, 1250), trade(1, 10020, 1)],
+        [trade(0, 10000, 500, 2), trade(1, 10010, 1250, 1), trade(1, 10020, 1, 1)],
     ),
     Sample(
         "bookTicker",
@@ -86,7 +86,7 @@ SAMPLES = [
         "1700000001000,SELL,LIMIT,IOC,5,99.0,100.1,FILLED,5,5\n"
         "1700000001000,SELL,LIMIT,IOC,5,99.0,100.1,FILLED,5,5\n"
         "1700000002000,SELL,LIMIT,IOC,5,99.0,99.12,CANCELED,0,0\n",
-        [trade(0, 1006, 7), trade(1, 1001, 5)],
+        [trade(0, 1006, 7, 1), trade(1, 1001, 5, 2)],
         market=CONTRACTS,
         role="trade",
         counts={"duplicates": 1, "unfilled": 1, "longs_liquidated_lots": 5,
@@ -112,7 +112,7 @@ SAMPLES = [
         "x,BTCUSDT,1700000000500000,1700000001200000,c,unknown,100.2,2\n"
         "x,BTCUSDT,1700000001000000,1700000001300000,b,sell,100.1,1e-3\n"
         "x,ETHUSDT,1700000001000000,1700000001300000,d,sell,7.123,1\n",
-        [trade(0, 10000, 500), trade(1, 10010, 1), trade(1, 10020, 2000)],
+        [trade(0, 10000, 500, 1), trade(1, 10010, 1, 2), trade(1, 10020, 2000)],
         counts={"reordered": 1, "duplicates": 1, "other_markets": 1},
     ),
     Sample(
@@ -120,7 +120,7 @@ SAMPLES = [
         "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
         "x,BTCUSDT,1700000000000000,1700000000100000,,buy,100.05,0.5\n"
         "x,BTCUSDT,1700000001000000,1700000001100000,,sell,100.1,1.5\n",
-        [trade(0, 10005, 500), trade(1, 10010, 1500)],
+        [trade(0, 10005, 500, 1), trade(1, 10010, 1500, 2)],
         role="trade",
         counts={"longs_liquidated": 1, "shorts_liquidated": 1, "longs_liquidated_lots": 1500},
     ),
@@ -172,13 +172,13 @@ SAMPLES = [
         "foreignNotional,RPI\n"
         "1700000000.0547,BTCUSDT,Buy,0.038,100.00,ZeroPlusTick,a,1e+08,0.038,3.8,0\n"
         "1700000001.5,BTCUSDT,Sell,0.5,100.1,MinusTick,b,5e+09,0.5,50.05,0\n",
-        [trade(0.0547, 10000, 38), trade(1.5, 10010, 500)],
+        [trade(0.0547, 10000, 38, 1), trade(1.5, 10010, 500, 2)],
     ),
     Sample(
         "bybit.spotTrades",
         "id,timestamp,price,volume,side,rpi\n"
         "1,1700000000000,100.0,0.038,buy,0\n2,1700000001000,100.1,0.5,sell,0\n",
-        [trade(0, 10000, 38), trade(1, 10010, 500)],
+        [trade(0, 10000, 38, 1), trade(1, 10010, 500, 2)],
     ),
     Sample(
         "bitmex.trades",
@@ -187,7 +187,7 @@ SAMPLES = [
         "2023-11-14D22:13:20.000000001,XBTUSD,Sell,100,100.0,MinusTick,a,1,1,1,Regular\n"
         "2023-11-14D22:13:21.500000000,XBTUSD,Buy,200,100.1,PlusTick,b,1,1,1,Regular\n"
         "2023-11-14D22:13:22.500000000,.BXBT,,0,100.13,PlusTick,c,,,,Regular\n",
-        [trade(1e-9, 1000, 100), trade(1.5, 1001, 200)],
+        [trade(1e-9, 1000, 100, 2), trade(1.5, 1001, 200, 1)],
         market=MarketSpec(market_id=1, price_decimals=1, lot="1", tick_price=1),
         symbol="XBTUSD",
         counts={"other_markets": 1},
@@ -197,7 +197,7 @@ SAMPLES = [
         "timestamp_s,timestamp_ns_part,symbol,side,orderID,leavesQty,price\n"
         "1700000000,24000000,XBTUSD,Sell,a,100,100.5\n"
         "1700000001,0,XBTUSD,Buy,b,200,100.0\n",
-        [trade(0.024, 1005, 100), trade(1, 1000, 200)],
+        [trade(0.024, 1005, 100, 2), trade(1, 1000, 200, 1)],
         market=CONTRACTS,
         symbol="XBTUSD",
         price="100.0",
@@ -209,7 +209,7 @@ SAMPLES = [
         "instrument_name,trade_id,side,price,size,created_time\n"
         "BTC-USDT-SWAP,1,buy,100.0,1.5,1700000000000\n"
         "BTC-USDT-SWAP,2,sell,100.1,2,1700000001000\n",
-        [trade(0, 10000, 1500), trade(1, 10010, 2000)],
+        [trade(0, 10000, 1500, 1), trade(1, 10010, 2000, 2)],
         symbol="BTC-USDT-SWAP",
     ),
     Sample(

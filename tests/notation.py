@@ -6,6 +6,7 @@
     stop sell alice 2 @ 95 mark limit 94  cancel alice #3           amend alice #3 2 @ 100
     isolated alice                        margin alice -10          seed alice -10 @ 100
     index 100     mark 90     last 95     depth buy 99 x 10         funding 100 ppm
+    took buy 102 x 5                      (a recorded trade that is matched)
     force alice DELISTING keep 2 [everywhere]                       check          clock
     settle all    settle 105  deliver 105 asset alice -5            volunteer bob 5
     at 5s         wait 1h                 in market 2
@@ -392,6 +393,11 @@ class Venue(Expectations):
         if words[0] == "clear":
             return {"kind": K.DEPTH_CLEAR, "market_id": self.market_id}
         command = self.price_command(K.DEPTH, words[1:])
+        return {**command, "side": c.Side[words[0].upper()], "lots": int(words[3])}
+
+    def command_took(self, words: list[str]) -> dict[str, int]:
+        """`took buy 102 x 5`: a recorded trade with the side of its taker."""
+        command = self.price_command(K.TRADE, words[1:])
         return {**command, "side": c.Side[words[0].upper()], "lots": int(words[3])}
 
     def command_funding(self, words: list[str]) -> dict[str, int]:

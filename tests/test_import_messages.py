@@ -132,7 +132,8 @@ def fills_of(path, role):
 
 def test_one_trade_for_two_fills_and_none_for_a_deleveraging(tmp_path):
     import_ = fills_of(tmp_path / "a", "trade")
-    assert facts_of(rows_of(import_)) == [(TRADE, 0, 10010, 500, 0)] * 3
+    sides = (2, 2, 1)  # of who crossed the spread
+    assert facts_of(rows_of(import_)) == [(TRADE, side, 10010, 500, 0) for side in sides]
     report = import_.report
     assert (report.rows_read, report.rows_kept) == (9, 3)
     assert report.counts == {"other_markets": 1, "adl_fills": 1, "liquidation_fills": 3}
@@ -254,7 +255,7 @@ def test_orders_add_up_to_levels(tmp_path):
     rows = rows_of(import_)
     assert facts_of(rows) == [
         (DEPTH, 1, 10025, 5, 0), (DEPTH, 2, 10050, 4, 32),
-        (TRADE, 0, 10050, 1, 0), (DEPTH, 2, 10050, 3, 32),
+        (TRADE, 1, 10050, 1, 0), (DEPTH, 2, 10050, 3, 32),
         (DEPTH, 1, 10025, 2, 0), (DEPTH, 1, 10000, 3, 32),
         (DEPTH, 1, 10025, 0, 32),
         (CLEAR, 0, 0, 0, 0),
@@ -315,7 +316,7 @@ MAP = ColumnMap(fields={"time": "when", "price": "px", "size": "qty", "side": "d
 def test_any_csv_by_its_column_map(tmp_path):
     (tmp_path / "a").write_text(GENERIC_TEXT)
     rows = rows_of(read_file(GENERIC, tmp_path / "a", BTC, "trade", "", columns=MAP))
-    assert facts_of(rows) == [(TRADE, 0, 10000, 1500, 0), (TRADE, 0, 10010, 2000, 0)]
+    assert facts_of(rows) == [(TRADE, 1, 10000, 1500, 0), (TRADE, 2, 10010, 2000, 0)]
     bare = msgspec.structs.replace(MAP, names=["when", "what", "px", "qty", "dir"])
     (tmp_path / "a").write_text(GENERIC_TEXT.partition("\n")[2])
     assert np.array_equal(

@@ -278,7 +278,7 @@ def test_hftbacktest_events(tmp_path, monkeypatch, pieces):
     rows = rows_of(import_)
     assert rows["time_ns"].tolist() == [1000, 1000, 1000, 1001, 1001, 1001, 1002, 1003]
     assert rows["kind"].tolist() == [15, 15, 15, 14, 15, 15, 15, 16]
-    assert rows["side"].tolist() == [1, 1, 2, 0, 1, 2, 1, 0]
+    assert rows["side"].tolist() == [1, 1, 2, 2, 1, 2, 1, 0]
     assert rows["price"].tolist() == [10010, 10000, 10020, 10010, 10010, 10030, 10010, 0]
     assert rows["lots"].tolist() == [500, 700, 300, 200, 300, 0, 0, 0]
     assert rows["flags"].tolist() == [0, 0, 32, 0, 0, 32, 32, 0]

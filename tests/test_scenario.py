@@ -110,6 +110,7 @@ def test_the_rulebook_accepts_a_whole_population_and_liquidates_nobody(small, se
         ('markets = ["BTCUSDT"]', 'markets = ["BTCUSDT", "ETHUSDT"]'),
         ("\n[liquidity", "[[population.markets]]\n" + ether + "\n[liquidity"),
         ("accounts = 40", "accounts = 60\nhedge_ppm = 200_000\nmulti_market_ppm = 200_000"),
+        ('fund = "1000.5"', 'funds = { BTCUSDT = "1000.5", ETHUSDT = "7" }'),
     )
     loaded = load_scenario(path, [f"seed={seed}", "population.leverage_median=50"])
     exchange = ReferenceExchange(
@@ -162,7 +163,7 @@ def test_setup_is_prices_fund_accounts_deposits_modes_leverage_and_seeds(small):
         "SET_MARGIN_MODE": 10, "SEED_POSITION": 40,
     }  # fmt: skip
     assert (rows[0]["price"], rows[0]["market_id"]) == (800_000, 1)
-    assert (rows[1]["account_id"], rows[1]["amount"]) == (1, 1_000_500_000)
+    assert (rows[1]["account_id"], rows[1]["amount"]) == (-1, 1_000_500_000), "the market's own"
     assert set(rows["time_ns"].tolist()) == {1_584_007_200 * 10**9}
     seeds = rows[rows["kind"] == CommandKind.SEED_POSITION]
     assert seeds["lots"].sum() == 0 and np.abs(seeds["lots"]).sum() == 180_000

@@ -78,6 +78,19 @@ def small(tmp_path):
         ('fund = "1000.5"', 'fund = "-1"', "$.fund: expected str matching regex"),
         ('fund = "1000.5"', 'fund = "0.0000001"', "$.fund: expected at most 6 decimals"),
         (
+            'fund = "1000.5"', 'fund = "1"\nfunds = { BTCUSDT = "1" }',
+            "$.funds.BTCUSDT: expected each fund once",
+        ),
+        (
+            'fund = "1000.5"', 'fund = "1"\nfunds = { ETHUSDT = "1" }',
+            "$.fund: 2 funds answer for these markets: expected funds",
+        ),
+        (
+            'fund = "1000.5"', 'funds = { DOGE = "1" }',
+            "$.binance_usdm: no market 'DOGE'; it has BTCUSDT, ETHUSDT",
+        ),
+        ('fund = "1000.5"', 'funds = { BTCUSDT = "-1" }', "$.funds.BTCUSDT: expected str matching"),
+        (
             "half_spread_ppm = 100", "half_spread_ppm = -1",
             "$.liquidity.BTCUSDT.half_spread_ppm: expected int >= 0, got -1",
         ),

@@ -1,12 +1,13 @@
 """The market-maker account: its quotes from recorded depth, or from a curve round the index.
 
-Implements R50 and R54-R58.
+Implements R50, R54-R58 and R134-R137.
 """
 
 import numpy as np
 
 from engine.constants import (
     MAKER_ID_MARKET_SHIFT,
+    PPB,
     PPM,
     CancelReason,
     Cause,
@@ -15,14 +16,34 @@ from engine.constants import (
     SelfTrade,
     Side,
 )
-from engine.core.arithmetic import divide_up, mul_div, mul_div_up
-from engine.core.book import best_tick, find_order, first_order, next_order, shrink
+from engine.core.arithmetic import divide_up, mul_div, mul_div_bounded, mul_div_up
+from engine.core.book import (
+    best_price,
+    best_tick,
+    crosses,
+    find_order,
+    first_order,
+    next_order,
+    opposite,
+    shrink,
+)
 from engine.core.events import emit
 from engine.core.kernel import NOTHING, inlined, kernel, part
 from engine.core.margin import decayed
-from engine.core.orders import MAKER_ROW, cancel, emit_depth, match, rest
+from engine.core.orders import (
+    MAKER_ROW,
+    cancel,
+    emit_depth,
+    lacking_at,
+    match,
+    rest,
+    trade_with,
+)
+from engine.core.position import get_position
 from engine.core.prices import sample_basis, touch_mark
-from engine.core.state import H, curves, header, markets, orders
+from engine.core.state import H, curves, header, lacking, markets, orders
+
+GAP_MAX = 2**55  # ppb; prices cannot be further apart
 
 
 @inlined
@@ -45,7 +66,14 @@ def place_quote(s, market_id, side, price, lots):
 
 @part(NOTHING)
 def set_depth(s, market_id, side, price, lots):
-    """Implements R55. The order of a price may stand on the other side: it is not this level."""
+    """Implements R55 and R134. The order of a price may stand on the other side: it is not this
+    level."""
+    market = markets(s)[market_id]
+    if market["memory_ns"] != 0:
+        if lots == 0:
+            lacking(s)[market["level_row"] + price // market["tick_price"]]["lots"] = 0
+        else:
+            lots = max(0, lots - lacking_at(s, market_id, price))
     row = find_order(s, quote_id(market_id, price))
     if row != 0 and orders(s)[row]["side"] == side and 0 < lots <= orders(s)[row]["lots"]:
         shrink(s, row, orders(s)[row]["lots"] - lots)
@@ -74,6 +102,71 @@ def clear_depth(s, market_id):
             row = following
 
 
+@part(NOTHING)
+def take_recorded(s, market_id, side, price, lots):
+    """Implements R137: a recorded trade takes from the book."""
+    market = markets(s)[market_id]
+    order_id = quote_id(market_id, price)
+    against = opposite(side)
+    while lots > 0:
+        best = best_price(market, against)
+        if best == 0 or not crosses(side, price, best):
+            return
+        row = first_order(s, market, against)
+        held = orders(s)[row]["lots"]
+        taken = min(lots, held)
+        if orders(s)[row]["account_row"] == MAKER_ROW:
+            lots -= taken
+            if taken == held:
+                cancel(s, row, CancelReason.DEPTH)
+            else:
+                shrink(s, row, taken)
+                emit_depth(s, market_id, against, best, held - taken, EventKind.RESTED)
+            continue
+        room = market["open_interest_lots_max"] - market["open_interest_lots"]
+        taken = min(taken, room)
+        if taken <= 0:
+            return
+        lots -= taken
+        maker_row = get_position(s, MAKER_ROW, market_id, PositionSide.NET.value)
+        trade = Cause.TRADE.value
+        trade_with(s, row, maker_row, MAKER_ROW, order_id, side, taken, best, 0, trade, 0)
+
+
+@kernel
+def middle(market):
+    """Implements R136: the index and by how much the curve's middle stays off it."""
+    shift_ppb = market["shift_ppb"]
+    moved = mul_div(market["index_price"], abs(shift_ppb), PPB)
+    price = market["index_price"] + (moved if shift_ppb > 0 else -moved)
+    return min(max(price, market["price_min"]), market["price_max"])
+
+
+@kernel
+def keep_gap(market):
+    """Implements R136: the permanent share of how far the curve's quotes were taken."""
+    share_ppm, taken = market["permanent_ppm"], market["taken_price"]
+    if share_ppm != 0 and taken != 0 and market["index_price"] != 0:
+        centre = middle(market)
+        gap = mul_div_bounded(abs(taken - centre), PPB, centre, GAP_MAX)
+        change = mul_div(gap, share_ppm, PPM)
+        moved = market["shift_ppb"] + (change if taken > centre else -change)
+        market["shift_ppb"] = min(max(moved, -(PPB // 2)), PPB // 2)
+    market["taken_price"] = 0
+
+
+@kernel
+def sample_volatility(s, market, price):
+    """Implements R135."""
+    index = market["index_price"]
+    if market["calm_ppm"] == 0 or index == 0:
+        return
+    elapsed_ns = header(s)[H.NOW_NS] - market["quote_time_ns"]
+    kept = decayed(market["volatility_ppm"], elapsed_ns, market["volatility_half_life_ns"])
+    moved = mul_div_bounded(abs(price - index), PPM, index, PPB)
+    market["volatility_ppm"] = min(kept + moved, PPB)
+
+
 @kernel
 def remember_deficits(s, market_id):
     """Implements R54: what trading took out of each level since it was quoted."""
@@ -96,7 +189,7 @@ def remember_deficits(s, market_id):
 @kernel
 def quote_price(market, side, offset_ppm, previous):
     """Implements R58."""
-    tick, index = market["tick_price"], market["index_price"]
+    tick, index = market["tick_price"], middle(market)
     if side == Side.BUY:
         price = mul_div(index, PPM - offset_ppm, PPM) // tick * tick
         if previous != 0:
@@ -130,7 +223,10 @@ def requote(s, market_id):
                 break
             previous = price
             room = market["open_interest_lots_max"] - market["open_interest_lots"]
-            lots = min(curve["target_lots"] - deficit, room)
+            wanted = curve["target_lots"]
+            if market["volatility_ppm"] > market["calm_ppm"]:
+                wanted = mul_div(wanted, market["calm_ppm"], market["volatility_ppm"])
+            lots = min(wanted - deficit, room)
             if lots > 0:
                 curve["price"] = price
                 curve["quoted_lots"] = lots
@@ -142,6 +238,9 @@ def set_index(s, market_id, price):
     """Implements R50."""
     market = markets(s)[market_id]
     sample_basis(s, market_id)
+    if market["curve_row"] != 0:
+        keep_gap(market)
+        sample_volatility(s, market, price)
     market["index_price"] = price
     touch_mark(s, market_id)
     emit(s, EventKind.INDEX_SET, 0, 0, 0, price, 0, 0, 0, market_id, 0, 0, 0, 0)

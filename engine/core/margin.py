@@ -284,7 +284,8 @@ def decayed(deficit_lots, elapsed_ns, half_life_ns):
     if halvings >= 62:
         return 0
     left = deficit_lots >> halvings
-    return left - mul_div(left, elapsed_ns - halvings * half_life_ns, 2 * half_life_ns)
+    # halved after the division, which floors alike: twice a half-life may pass an int64
+    return left - mul_div(left, elapsed_ns - halvings * half_life_ns, half_life_ns) // 2
 
 
 @kernel

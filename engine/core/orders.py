@@ -33,7 +33,7 @@ from engine.core.book import (
 from engine.core.events import emit
 from engine.core.kernel import INTS_3, NOTHING, inlined, kernel, part
 from engine.core.ledger import is_system, touch_position
-from engine.core.margin import notional
+from engine.core.margin import decayed, notional
 from engine.core.position import (
     fill_side,
     find_position,
@@ -41,7 +41,7 @@ from engine.core.position import (
     move_margin_after_fill,
 )
 from engine.core.prices import touch_mark
-from engine.core.state import H, accounts, header, markets, orders, positions
+from engine.core.state import H, accounts, header, lacking, markets, orders, positions
 from engine.core.triggers import unlink_stop
 
 MAKER_ROW = SystemAccount.MARKET_MAKER
@@ -255,6 +255,24 @@ def trade_off_book(s, taker_row, maker_row, lots, price, cause):
     after_fill(s, maker_row, price, second, False)
 
 
+@kernel
+def lacking_at(s, market_id, price):
+    """Implements R134: what is still lacking at a recorded level."""
+    market = markets(s)[market_id]
+    row = lacking(s)[market["level_row"] + price // market["tick_price"]]
+    return decayed(row["lots"], header(s)[H.NOW_NS] - row["since_ns"], market["memory_ns"])
+
+
+@part(NOTHING)
+def remember_taken(s, market_id, price, lots):
+    """Part of R134: what orders of ours took from a recorded level."""
+    market = markets(s)[market_id]
+    left = lacking_at(s, market_id, price)
+    row = lacking(s)[market["level_row"] + price // market["tick_price"]]
+    row["lots"] = left + lots
+    row["since_ns"] = header(s)[H.NOW_NS]
+
+
 @part(INTS_3)
 def match(
     s,
@@ -316,6 +334,10 @@ def trade_with(
     maker_row = get_position(s, maker_account, market_id, order["position_side"])
     market["last_price"] = price
     touch_mark(s, market_id)
+    if maker_account == MAKER_ROW:
+        market["taken_price"] = price
+        if market["memory_ns"] != 0:
+            remember_taken(s, market_id, price, fill)
     if fill == order["lots"]:
         forget(s, resting)
     else:

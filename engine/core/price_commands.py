@@ -10,7 +10,7 @@ from engine.core.admission import OK, price_fits
 from engine.core.events import emit
 from engine.core.funding import settle_funding
 from engine.core.kernel import kernel
-from engine.core.liquidity import clear_depth, set_depth, set_index
+from engine.core.liquidity import clear_depth, set_depth, set_index, take_recorded
 from engine.core.prices import mark_price, touch_mark, update_average
 from engine.core.sorting import sort_keys
 from engine.core.state import H, header, markets, stale
@@ -38,10 +38,26 @@ def take_price(s, command):
     if command["kind"] == CommandKind.MARK:
         markets(s)[market_id]["tape_mark_price"] = price
     else:
+        if command["side"] != 0:
+            reject = check_recorded(s, command)
+            if reject != OK:
+                return reject
+            take_recorded(s, market_id, command["side"], price, command["lots"])
         markets(s)[market_id]["last_price"] = price
         emit(s, EventKind.LAST_SET, 0, 0, 0, price, 0, 0, 0, market_id, 0, 0, 0, 0)
     touch_mark(s, market_id)
     return OK
+
+
+@kernel
+def check_recorded(s, command):
+    """Side, tick and size of recorded depth or of a trade that is to be matched."""
+    side = command["side"]
+    if side != Side.BUY and side != Side.SELL:
+        return Reject.INVALID_SIDE.value
+    if command["price"] % markets(s)[command["market_id"]]["tick_price"] != 0:
+        return Reject.PRICE_OFF_TICK.value
+    return OK if 0 <= command["lots"] <= LOTS_MAX else Reject.LOTS_OUT_OF_RANGE.value
 
 
 @kernel
@@ -53,12 +69,9 @@ def take_depth(s, command):
     words = header(s)
     side, lots = command["side"], command["lots"]
     market = markets(s)[command["market_id"]]
-    if side != Side.BUY and side != Side.SELL:
-        return Reject.INVALID_SIDE.value
-    if command["price"] % market["tick_price"] != 0:
-        return Reject.PRICE_OFF_TICK.value
-    if not 0 <= lots <= LOTS_MAX:
-        return Reject.LOTS_OUT_OF_RANGE.value
+    reject = check_recorded(s, command)
+    if reject != OK:
+        return reject
     if market["curve_row"] != 0:
         return Reject.QUOTES_ARE_DERIVED.value
     if market["open_interest_lots"] + lots > market["open_interest_lots_max"]:

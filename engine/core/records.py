@@ -97,6 +97,9 @@ MARKET = np.dtype(
         ("basis_count", "<i8"),  # samples ever taken
         ("basis_time_ns", "<i8"),
         ("quote_time_ns", "<i8"),
+        ("volatility_ppm", "<i8"),
+        ("shift_ppb", "<i8"),  # of the curve's middle from the index
+        ("taken_price", "<i8"),  # last price at which the curve's quotes were taken; 0: none
         ("best_bid_tick", "<i8"),  # 0: no bid
         ("best_ask_tick", "<i8"),
         ("position_head", "<i8"),  # newest leg made in the market
@@ -131,6 +134,10 @@ MARKET = np.dtype(
         ("curve_row", "<i8"),  # first of its 2 * curve_levels quotes; 0: no curve
         ("curve_levels", "<i8"),
         ("half_life_ns", "<i8"),
+        ("memory_ns", "<i8"),  # half-life of what is lacking in recorded depth; 0: not remembered
+        ("calm_ppm", "<i8"),  # volatility up to which the curve is whole; 0: always
+        ("volatility_half_life_ns", "<i8"),
+        ("permanent_ppm", "<i8"),
         ("level_row", "<i8"),  # level of tick 0
         ("bucket_shift", "<i8"),  # price >> shift is a trigger bucket less one
         ("basis_row", "<i8"),
@@ -189,6 +196,9 @@ PEAK_PARTS = 16
 
 # One price level of a book: a FIFO of order rows.
 LEVEL = np.dtype([("head", "<i4"), ("tail", "<i4"), ("lots", "<i8")])
+
+# What our orders took from a recorded level, in the row of its LEVEL.
+LACKING = np.dtype([("lots", "<i8"), ("since_ns", "<i8")])
 
 # One quote of the market maker's curve, bids first, from the touch outwards.
 CURVE = np.dtype(

@@ -25,6 +25,7 @@ from engine.core.records import (
     FUND,
     INT32,
     INT64,
+    LACKING,
     LADDER,
     LEVEL,
     MARKET,
@@ -214,6 +215,8 @@ class H(IntEnum):
     PEAKS_ROWS = auto()
     FUNDS_AT = auto()
     FUNDS_ROWS = auto()
+    LACKING_AT = auto()
+    LACKING_ROWS = auto()
     WORDS_OF_HEADER = auto()
 
 
@@ -325,3 +328,4 @@ adl_queue = _make_view(H.ADL_QUEUE_AT, H.ADL_QUEUE_ROWS, INT64)
 volunteers = _make_view(H.VOLUNTEERS_AT, H.VOLUNTEERS_ROWS, INT64)
 peaks = _make_view(H.PEAKS_AT, H.PEAKS_ROWS, PEAK)
 funds = _make_view(H.FUNDS_AT, H.FUNDS_ROWS, FUND)
+lacking = _make_view(H.LACKING_AT, H.LACKING_ROWS, LACKING)

@@ -70,6 +70,11 @@ def bitmap_words(size: int) -> tuple[int, int, int, int]:
     return tuple(levels)
 
 
+def remembers(curve: DepthCurve) -> bool:
+    """Whether what our orders take from recorded depth is remembered."""
+    return not curve.levels and curve.refill_half_life_ns != 0
+
+
 def own_funds(markets: list[MarketNumbers]) -> list[int]:
     """Account ids of the insurance funds besides the venue's, in the order of their rows."""
     venue = SystemAccount.INSURANCE_FUND
@@ -92,6 +97,7 @@ def table_rows(
     positions = 1 + (len(SystemAccount) + 1) * len(markets) + capacities.positions_max
     orders = 1 + capacities.orders_max + quotes + 1
     sizes = [ladder_sizes(numbers) for numbers in markets]
+    levels = 1 + sum(size[0] for size in sizes)
     return {
         "ACCOUNTS": accounts,
         "POSITIONS": positions,
@@ -100,7 +106,7 @@ def table_rows(
         "TRIGGERS": orders,
         "MARKETS": 1 + len(markets),
         "TIERS": 1 + sum(len(numbers.tier_to) for numbers in markets),
-        "LEVELS": 1 + sum(size[0] for size in sizes),
+        "LEVELS": levels,
         "BUCKETS": 1 + sum(sum(size[1:]) for size in sizes),
         "WORDS": 1 + sum(sum(bitmap_words(bits)) for size in sizes for bits in size),
         "LADDERS": LADDERS_PER_MARKET * (1 + len(markets)),
@@ -123,6 +129,7 @@ def table_rows(
         "VOLUNTEERS": positions,
         "PEAKS": records.PEAK_PARTS * (1 + system),
         "FUNDS": 1 + system + len(markets),
+        "LACKING": levels if any(remembers(curve) for curve in curves.values()) else 1,
     }
 
 
@@ -183,6 +190,7 @@ DTYPES = {
     "VOLUNTEERS": records.INT64,
     "PEAKS": records.PEAK,
     "FUNDS": records.FUND,
+    "LACKING": records.LACKING,
 }
 
 
@@ -415,13 +423,19 @@ def write_market(
 def write_curve(
     block: Block, market_id: int, curve: DepthCurve | None, cursor: dict[str, int]
 ) -> None:
-    """The market maker's curve of one market, bids then asks."""
+    """How the market maker quotes in one market: a curve, bids then asks, or recorded depth."""
     if curve is None:
         return
     market = block.table("MARKETS")[market_id]
+    if not curve.levels:
+        market["memory_ns"] = curve.refill_half_life_ns
+        return
     market["curve_row"] = cursor["CURVES"]
     market["curve_levels"] = len(curve.levels)
     market["half_life_ns"] = curve.refill_half_life_ns
+    market["calm_ppm"] = curve.volatility_ppm
+    market["volatility_half_life_ns"] = curve.volatility_half_life_ns
+    market["permanent_ppm"] = curve.permanent_ppm
     table = block.table("CURVES")
     for level in [*curve.levels, *curve.levels]:
         table[cursor["CURVES"]]["offset_ppm"] = level.offset_ppm

@@ -98,7 +98,7 @@ class _Orders:
             elif action == _CANCEL:
                 self._remove(order_id, size, True)
             elif action == _TRADE and size:
-                self.rows.append((time_ns, int(c.CommandKind.TRADE), 0, price, size, 0))
+                self.rows.append((time_ns, int(c.CommandKind.TRADE), side, price, size, 0))
             elif action == _CLEAR:
                 self._clear()
             if flag & FLAG_LAST:

@@ -54,8 +54,8 @@ def read_hftbacktest(path: Path | str, market: MarketSpec) -> Import:
 
     Depth and snapshot events set a level; the rows of one exchange time are a block, whose last
     depth row carries LAST_OF_BLOCK. A clear event of one side becomes a DEPTH row of 0 lots for
-    every level from the best to its price, one without a side becomes DEPTH_CLEAR. The aggressor
-    of a trade is not kept: a TRADE row has no side. Other kinds of event are refused.
+    every level from the best to its price, one without a side becomes DEPTH_CLEAR. The side of
+    a trade is its aggressor's. Other kinds of event are refused.
     """
     report = ImportReport(source=source_name(path), format="hftbacktest")
     return Import(report, _events(path, market, report))
@@ -221,7 +221,7 @@ def _convert(
     rows["price"] = prices
     rows["lots"] = units // market.lot_units
     rows["kind"] = np.where(trades, c.CommandKind.TRADE, c.CommandKind.DEPTH)
-    rows["side"] = np.where(trades, 0, np.where(buys, c.Side.BUY, c.Side.SELL))
+    rows["side"] = np.where(buys == sells, 0, np.where(buys, c.Side.BUY, c.Side.SELL))
     rows["kind"][wholly] = c.CommandKind.DEPTH_CLEAR
     rows["side"][wholly] = 0
     return _expand_clears(rows, clears, levels, report)

@@ -1,8 +1,8 @@
 """COMMAND rows to an hftbacktest .npz: what `hftbacktest_npz.py` reads, and that tool's users.
 
 TRADE, DEPTH and DEPTH_CLEAR rows of one market are written, exchange and local time the same;
-other rows have no counterpart there and are left out. A TRADE row has no side, so the event has
-none. A number becomes the float nearest to it.
+other rows have no counterpart there and are left out. A TRADE row without a
+side gives an event without one. A number becomes the float nearest to it.
 """
 
 import os

@@ -99,6 +99,7 @@ class _Trade(Struct):
     price: str = msgspec.field(name="p")
     size: str = msgspec.field(name="q")
     how: str = msgspec.field(name="X")
+    buyer_rested: bool | None = msgspec.field(name="m", default=None)
 
 
 class _Snapshot(Struct):
@@ -268,7 +269,10 @@ class _Feed:
         if lots == 0:
             raise self.refusal("q", FormatCode.ZERO, "expected a trade above 0")
         kind = int(c.CommandKind.TRADE)
-        self.rows.append((self.time_ns, kind, 0, self.price_of(trade.price), lots, 0))
+        side = 0 if trade.buyer_rested is None else c.Side.BUY
+        if trade.buyer_rested:
+            side = c.Side.SELL
+        self.rows.append((self.time_ns, kind, int(side), self.price_of(trade.price), lots, 0))
         self.report.rows_kept += 1
 
     def _ticker(self, ticker: _Ticker) -> None:

@@ -55,10 +55,12 @@ class Trades(Converter):
 
     def rows(self, table: Table, times: np.ndarray) -> np.ndarray:
         """One row for every row of the table."""
-        if "side" in self.fields:
-            self._sides(table)
         rows = self._commands(times, PRICE_KINDS[self.role])
         price, size = self.fields["price"], self.fields["size"]
+        if "side" in self.fields:
+            sides = self._sides(table)
+            if self.role == "trade":
+                rows["side"] = sides
         if self.role == "trade":
             rows["price"] = table.quotes(price, self.market)
             rows["lots"] = self._sizes(table, size)
@@ -69,11 +71,14 @@ class Trades(Converter):
         return rows
 
     def _sides(self, table: Table) -> np.ndarray:
-        """Sides as the file has them; a row of the tape has none, so they are only checked."""
+        """Sides of the taker as the file has them, 0 where it says nothing."""
         field = self.fields["side"]
-        if field in self.spec.may_be_empty:
-            table = table.part(table.filled([field]))
-        return table.words(field, self.spec.sides)
+        if field not in self.spec.may_be_empty:
+            return table.words(field, self.spec.sides)
+        filled = table.filled([field])
+        sides = np.zeros(len(table.frame), np.int64)
+        sides[filled] = table.part(filled).words(field, self.spec.sides)
+        return sides
 
     def _sizes(self, table: Table, field: str) -> np.ndarray:
         lots = table.lots(field, self.market)
@@ -108,8 +113,8 @@ class Liquidations(Trades):
             rows = self._commands(times, c.CommandKind.TRADE)
         else:
             rows = np.zeros(len(times), LIQUIDATION)
-            rows["time_ns"], rows["side"] = times, sides
-            rows["cause"] = causes
+            rows["time_ns"], rows["cause"] = times, causes
+        rows["side"] = sides
         rows["price"], rows["lots"] = prices, lots
         return rows
 

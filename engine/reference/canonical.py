@@ -103,6 +103,8 @@ def _market_row(world: World, market: Market) -> tuple[int, ...]:
         market.loss_quote,
         market.window_lots,
         world.paid.get((world.fund_of(market.market_id).row, market.market_id), Paid()).quote,
+        market.volatility_ppm,
+        market.shift_ppb,
     )
 
 

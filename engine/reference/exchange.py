@@ -33,7 +33,7 @@ from engine.reference import (
 )
 from engine.reference.book import Order
 from engine.reference.ledger import World
-from engine.reference.records import Command
+from engine.reference.records import Command, Market
 from engine.venue import Capacities, DepthCurve
 from engine.views import DomainView
 
@@ -270,8 +270,12 @@ def mark(world: World, command: Command) -> Reject | None:
 
 
 def trade(world: World, command: Command) -> Reject | None:
-    """R63. A recorded trade moves the last price; it does not touch our book."""
+    """R63. A recorded trade moves the last price; with a side it takes from our book (R137)."""
     market, reject = priced_market(world, command)
+    if reject is None and command.side:
+        reject = recorded_fits(market, command)
+        if reject is None:
+            prices.take_recorded(world, market, command.side, command.price, command.lots)
     if reject is None:
         market.last_price = command.price
         market.mark_is_stale = True
@@ -279,16 +283,24 @@ def trade(world: World, command: Command) -> Reject | None:
     return reject
 
 
-def depth(world: World, command: Command) -> Reject | None:
-    market, reject = priced_market(world, command)
-    if reject is not None:
-        return reject
+def recorded_fits(market: Market, command: Command) -> Reject | None:
+    """Side, tick and size of recorded depth or of a trade that is to be matched."""
     if command.side not in (Side.BUY, Side.SELL):
         return Reject.INVALID_SIDE
     if command.price % market.numbers.tick_price:
         return Reject.PRICE_OFF_TICK
     if not 0 <= command.lots <= LOTS_MAX:
         return Reject.LOTS_OUT_OF_RANGE
+    return None
+
+
+def depth(world: World, command: Command) -> Reject | None:
+    market, reject = priced_market(world, command)
+    if reject is not None:
+        return reject
+    reject = recorded_fits(market, command)
+    if reject is not None:
+        return reject
     if market.curve is not None:
         return Reject.QUOTES_ARE_DERIVED
     if market.open_interest_lots + command.lots > market.numbers.open_interest_lots_max:

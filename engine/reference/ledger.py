@@ -58,7 +58,9 @@ class World:
         self.markets: dict[int, Market] = {}
         for index, spec in enumerate(profile.markets):
             market = Market(numbers=market_numbers(profile, spec), market_id=index + 1)
-            market.curve = curves.get(index + 1)
+            quoted = curves.get(index + 1, DepthCurve())
+            market.curve = quoted if quoted.levels else None
+            market.memory_ns = 0 if quoted.levels else quoted.refill_half_life_ns
             self.markets[index + 1] = market
             fund_id = market.numbers.fund_id
             if fund_id not in self.row_of_id:

@@ -201,9 +201,12 @@ def book_trade(
     fee_ppm: int,
 ) -> None:
     """R18. Both sides of a trade, the taker's event first, then what follows from them."""
-    numbers = world.markets[order.market_id].numbers
+    market = world.markets[order.market_id]
+    numbers = market.numbers
     taker = world.accounts[order.account_row]
     maker = world.accounts[resting.account_row]
+    if maker.row == SystemAccount.MARKET_MAKER:
+        remember_taken(world, market, price, lots)
     maker_position = world.position(maker, resting.market_id, resting.position_side)
     first = world.fill_side(
         taker,
@@ -229,6 +232,20 @@ def book_trade(
     )
     world.after_fill(first, liquidating=cause == Cause.LIQUIDATION)
     world.after_fill(second)
+
+
+def remember_taken(world: World, market: Market, price: int, lots: int) -> None:
+    """Part of R134 and R136: what orders of ours took from the market maker."""
+    market.taken_price = price
+    if market.memory_ns:
+        left = lacking(world, market, price)
+        market.lacking[price] = (left + lots, world.now_ns)
+
+
+def lacking(world: World, market: Market, price: int) -> int:
+    """Part of R134: what is still lacking at a recorded level."""
+    lots, since_ns = market.lacking.get(price, (0, 0))
+    return margin.decayed(lots, world.now_ns - since_ns, market.memory_ns)
 
 
 def place(world: World, order: Order) -> None:

@@ -5,6 +5,7 @@ Nothing here admits a user's order or liquidates anyone; `exchange` decides when
 
 from engine.constants import (
     MAKER_ID_MARKET_SHIFT,
+    PPB,
     PPM,
     CancelReason,
     Cause,
@@ -18,7 +19,7 @@ from engine.constants import (
     TimeInForce,
 )
 from engine.reference import margin, orders
-from engine.reference.book import Order
+from engine.reference.book import Order, crosses, opposite
 from engine.reference.ledger import World
 from engine.reference.records import Market
 
@@ -26,11 +27,52 @@ from engine.reference.records import Market
 def set_index(world: World, market: Market, price: int) -> None:
     """R50. A new index price: sample the basis of the old one, then requote the curve."""
     sample_basis(world, market)
+    if market.curve is not None:
+        keep_gap(market)
+        sample_volatility(world, market, price)
     market.index_price = price
     market.mark_is_stale = True
     world.emit(EventKind.INDEX_SET, market_id=market.market_id, price=price)
     if market.curve is not None:
         requote(world, market)
+
+
+def middle(market: Market) -> int:
+    """Part of R136: the index and by how much the curve's middle stays off it, toward zero, within
+    the market's price range."""
+    price = market.index_price + margin.trunc_div(market.index_price * market.shift_ppb, PPB)
+    return min(max(price, market.numbers.price_min), market.numbers.price_max)
+
+
+def keep_gap(market: Market) -> None:
+    """R136. Of the distance between the curve's middle and the last price at which its quotes were
+    taken the venue's share in price discovery is permanent: by so much, toward zero, the middle
+    is off the index from then on, at most by half of it."""
+    share = market.curve.permanent_ppm
+    if share and market.taken_price and market.index_price:
+        centre = middle(market)
+        gap = margin.trunc_div((market.taken_price - centre) * PPB, centre)
+        moved = market.shift_ppb + margin.trunc_div(gap * share, PPM)
+        market.shift_ppb = min(max(moved, -PPB // 2), PPB // 2)
+    market.taken_price = 0
+
+
+def sample_volatility(world: World, market: Market, price: int) -> None:
+    """R135. The sum of the index's moves in ppm of it, floored, each forgotten by half in every
+    half-life, at most 10**9."""
+    curve = market.curve
+    if curve.volatility_ppm == 0 or market.index_price == 0:
+        return
+    elapsed = world.now_ns - market.quote_time_ns
+    kept = margin.decayed(market.volatility_ppm, elapsed, curve.volatility_half_life_ns)
+    moved = abs(price - market.index_price) * PPM // market.index_price
+    market.volatility_ppm = min(kept + moved, PPB)
+
+
+def target_lots(market: Market, lots: int) -> int:
+    """Part of R135: above its calm volatility a curve offers less in the same ratio."""
+    calm = market.curve.volatility_ppm
+    return lots if market.volatility_ppm <= calm else lots * calm // market.volatility_ppm
 
 
 def sample_basis(world: World, market: Market) -> None:
@@ -140,7 +182,15 @@ def find_quote(world: World, market: Market, price: int) -> Order | None:
 def set_depth(world: World, market: Market, side: int, price: int, lots: int) -> None:
     """R55. Recorded depth: the market maker's level is made to hold `lots`. Less keeps its place
     in the queue, more goes to the back, and a level that crosses trades with what it crosses
-    (the market maker's own crossed levels are withdrawn)."""
+    (the market maker's own crossed levels are withdrawn).
+
+    R134. Where it is remembered what orders of ours took from recorded depth, a level holds so much
+    less than its record, each loss forgotten by half in every half-life, and at once when the
+    record says that the level is gone."""
+    if lots == 0:
+        market.lacking.pop(price, None)
+    elif market.memory_ns:
+        lots = max(0, lots - orders.lacking(world, market, price))
     quote = find_quote(world, market, price)
     if quote is not None and quote.side == side and 0 < lots <= quote.lots:
         quote.lots = lots
@@ -152,6 +202,36 @@ def set_depth(world: World, market: Market, side: int, price: int, lots: int) ->
         orders.emit_depth(world, maker_order(world, market, side, price, 0), 0)
     if lots:
         place_quote(world, maker_order(world, market, side, price, lots))
+
+
+def take_recorded(world: World, market: Market, side: int, price: int, lots: int) -> None:
+    """R137. A recorded trade with a side takes its lots from the book, at its price or better: of
+    the market maker's quotes without a fill, since both sides are history; an order of ours trades
+    with the market maker, as far as the bound on open interest allows."""
+    quote = maker_order(world, market, side, price, lots)
+    maker = world.accounts[SystemAccount.MARKET_MAKER]
+    against = opposite(side)
+    while quote.lots:
+        best = market.book.best(against)
+        if best == 0 or not crosses(side, price, best):
+            return
+        resting = market.book.first(against)
+        taken = min(quote.lots, resting.lots)
+        if resting.account_row == maker.row:
+            quote.lots -= taken
+            if taken == resting.lots:
+                orders.cancel(world, resting, CancelReason.DEPTH)
+            else:
+                resting.lots -= taken
+                orders.emit_depth(world, resting, resting.lots)
+            continue
+        taken = min(taken, market.numbers.open_interest_lots_max - market.open_interest_lots)
+        if taken <= 0:
+            return
+        quote.lots -= taken
+        orders.fill_resting(world, resting, taken)
+        position = world.position(maker, market.market_id, 0)
+        orders.book_trade(world, quote, resting, position, taken, best, Cause.TRADE, 0)
 
 
 def place_quote(world: World, quote: Order) -> None:
@@ -191,7 +271,7 @@ def requote(world: World, market: Market) -> None:
                 break
             previous = price
             room = market.numbers.open_interest_lots_max - market.open_interest_lots
-            lots = min(spec.lots - deficit, room)
+            lots = min(target_lots(market, spec.lots) - deficit, room)
             if lots > 0:
                 market.quotes[side, level] = (price, lots)
                 place_quote(world, maker_order(world, market, side, price, lots))
@@ -206,16 +286,16 @@ def remember_deficits(world: World, market: Market) -> None:
 
 
 def quote_price(market: Market, side: int, offset_ppm: int, previous: int) -> int:
-    """R58. A level's price: index * (1 -/+ offset), away from the index to the tick, at least a
-    tick beyond the level before it; 0 when it leaves the price range."""
+    """R58. A level's price: the curve's middle * (1 -/+ offset), away from it to the tick, at least
+    a tick beyond the level before it; 0 when it leaves the price range."""
     numbers = market.numbers
     tick = numbers.tick_price
     if side == Side.BUY:
-        price = market.index_price * (PPM - offset_ppm) // PPM // tick * tick
+        price = middle(market) * (PPM - offset_ppm) // PPM // tick * tick
         if previous:
             price = min(price, previous - tick)
         return price if price >= numbers.price_min else 0
-    price = margin.ceil_div(market.index_price * (PPM + offset_ppm), PPM)
+    price = margin.ceil_div(middle(market) * (PPM + offset_ppm), PPM)
     price = margin.ceil_div(price, tick) * tick
     if previous:
         price = max(price, previous + tick)

@@ -65,7 +65,12 @@ class Market:
     funding_time_ns: int = 0
     basis: list = field(default_factory=list)  # newest last
     basis_time_ns: int = 0
-    curve: DepthCurve | None = None
+    curve: DepthCurve | None = None  # None: recorded depth
+    memory_ns: int = 0  # half-life of what is lacking in recorded depth; 0: none is remembered
+    lacking: dict = field(default_factory=dict)  # price -> (lots, time) of recorded levels
+    volatility_ppm: int = 0
+    shift_ppb: int = 0  # of the curve's middle from the index
+    taken_price: int = 0  # last price at which the curve's quotes were taken since they were made
     quotes: dict = field(default_factory=dict)  # (side, level) -> (price, lots quoted)
     deficits: dict = field(default_factory=dict)  # (side, level) -> lots
     quote_time_ns: int = 0
