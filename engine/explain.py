@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from engine import constants as c
 from engine.constants import CommandKind, EventKind, SystemAccount
+from engine.funds import fund_id, fund_ids
 from engine.messages import Patch
 from engine.profile import VenueProfile
 from engine.reference.margin import value
@@ -24,7 +25,7 @@ from engine.situation import (
     liquidation_mark,
 )
 from engine.units import format_decimal
-from engine.venue import fund_id, fund_ids, market_numbers
+from engine.venue import market_numbers
 from engine.views import DomainView, PositionView
 from engine.wording import RESIDUAL_WORDS, SURPLUS_WORDS, sentence
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from engine import constants as c
 from engine.constants import EventKind, SystemAccount
+from engine.funds import fund_ids
 from engine.messages import Fact, MeasuredFact, RunSummary
 from engine.profile import VenueProfile
 from engine.staged import FUND_NAME
 from engine.vectors import position_values
-from engine.venue import fund_ids, market_numbers
+from engine.venue import market_numbers
 
 MEASURES = {
     "sum": "amounts of every event of a kind",

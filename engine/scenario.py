@@ -19,6 +19,7 @@ import numpy as np
 
 from engine import constants as c
 from engine.constants import CommandKind
+from engine.funds import fund_deposits
 from engine.importers.catalogue import ROLE_ORDER
 from engine.importers.common import market_spec, merge_by_time
 from engine.messages import (
@@ -59,7 +60,6 @@ from engine.venue import (
     MarketNumbers,
     ProfileError,
     VenueProfile,
-    fund_deposits,
     market_numbers,
 )
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from engine import constants as c
 from engine.constants import CommandKind, EventKind
 from engine.exchange import Exchange
+from engine.funds import fund_deposits
 from engine.messages import Patch
 from engine.patched import load_patched
 from engine.profile import Market, VenueProfile
@@ -25,7 +26,7 @@ from engine.rows import COMMAND, EVENT
 from engine.shapes import DecimalText, Message, Name, PathText
 from engine.strict import ScenarioError, decode_tree
 from engine.units import UnitError, format_decimal, parse_decimal
-from engine.venue import Capacities, fund_deposits
+from engine.venue import Capacities
 from engine.views import DomainView
 
 Implementation = Literal["rulebook", "core"]

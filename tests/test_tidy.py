@@ -17,7 +17,7 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 # A file imports only from lines above its own, or from its own package.
 ORDER = (
     *("constants", "refusal", "rows", "units", "column_map", "shapes", "staged", "messages"),
-    *("profile", "venue"),
+    *("profile", "funds", "venue"),
     *("views", "catalogue", "vectors", "core", "reference", "policies"),
     *("digest", "audit", "tape", "importers", "population", "strict", "patched", "price_files"),
     *("scheduled", "scenario", "disk", "journal", "report", "exchange", "snapshot", "durable"),

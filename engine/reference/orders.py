@@ -243,7 +243,9 @@ def remember_taken(world: World, market: Market, price: int, lots: int) -> None:
 
 
 def lacking(world: World, market: Market, price: int) -> int:
-    """Part of R134: what is still lacking at a recorded level."""
+    """R134. Where it is remembered what orders of ours took from recorded depth, a level holds so
+    much less than its record says, each loss forgotten by half in every half-life, and at once when
+    the record says that the level is gone. This is what is lacking now."""
     lots, since_ns = market.lacking.get(price, (0, 0))
     return margin.decayed(lots, world.now_ns - since_ns, market.memory_ns)
 

@@ -182,11 +182,7 @@ def find_quote(world: World, market: Market, price: int) -> Order | None:
 def set_depth(world: World, market: Market, side: int, price: int, lots: int) -> None:
     """R55. Recorded depth: the market maker's level is made to hold `lots`. Less keeps its place
     in the queue, more goes to the back, and a level that crosses trades with what it crosses
-    (the market maker's own crossed levels are withdrawn).
-
-    R134. Where it is remembered what orders of ours took from recorded depth, a level holds so much
-    less than its record, each loss forgotten by half in every half-life, and at once when the
-    record says that the level is gone."""
+    (the market maker's own crossed levels are withdrawn). Less what is lacking there."""
     if lots == 0:
         market.lacking.pop(price, None)
     elif market.memory_ns:
