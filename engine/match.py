@@ -17,6 +17,7 @@ from engine.constants import LOTS_MAX, ORDER_ID_MAX, TICKS_MAX, Payoff, Side
 from engine.core.flow import ALONE, FLOW, FLOW_FILL, FlowError, Op, fold_checksum, run_flow
 from engine.core.state import H
 from engine.core.tables import Block, table_rows, write_ladders, write_market
+from engine.refusal import Refusal
 from engine.venue import Capacities, MarketNumbers
 
 SIDES = {"B": int(Side.BUY), "A": int(Side.SELL)}  # bid, ask
@@ -26,7 +27,7 @@ BOOK_COLUMNS = ("order_id", "side", "price_ticks", "size")
 FILLS_ROOM = 1 << 20  # rows drained from the kernel at a time, beyond one per resting order
 
 
-class MatchError(ValueError):
+class MatchError(Refusal):
     """A file or a row of order flow is refused: file, row, field and what was expected."""
 
 

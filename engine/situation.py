@@ -21,6 +21,7 @@ from engine.messages import Patch
 from engine.patched import load_patched
 from engine.profile import Market, VenueProfile
 from engine.reference.exchange import ReferenceExchange
+from engine.refusal import Refusal
 from engine.rows import COMMAND, EVENT
 from engine.shapes import DecimalText, Message, Name, PathText
 from engine.strict import ScenarioError, decode_tree
@@ -34,7 +35,7 @@ START_NS = 1_000_000_000  # nothing happens at time 0, which some rules read as 
 AverageKnown = "average_last"
 
 
-class SituationError(ValueError):
+class SituationError(Refusal):
     """A situation that cannot be: the account or market, and what the exchange refused."""
 
 
