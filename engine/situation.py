@@ -146,7 +146,7 @@ def load_situation(path: Path | str) -> LoadedSituation:
         tree = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path.name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"{path.name}: {error}") from None
     situation = decode_tree(path.name, tree, Situation, "$")
     found = load_patched(path.name, path.parent, None, situation.venue, situation.patch, [])
@@ -248,8 +248,11 @@ class Stage:
         """One command; returns its events. Raises SituationError when it is refused."""
         row = np.zeros(1, COMMAND)
         row["kind"], row["time_ns"] = kind, self.now_ns
-        for name, value in values.items():
-            row[name] = value
+        try:
+            for name, value in values.items():
+                row[name] = value
+        except OverflowError:
+            raise SituationError(f"{kind.name}: {name}: a number too large: {value}") from None
         if self.core:
             found = self.exchange.submit(row).tolist()
         else:
@@ -368,6 +371,8 @@ class Stage:
         self._market_id(position.market)
         state, market = self.situation.markets[position.market], self.spec(position.market)
         lots = self.lots(position.market, position.size, position.lots)
+        if not Decimal(position.entry):
+            raise SituationError(f"{position.market}: entry: expected more than 0")
         gain = lots * (Decimal(state.mark) - Decimal(position.entry)) / Decimal(position.entry)
         gain *= Decimal(market.lot) * (1 if market.payoff == "inverse" else Decimal(position.entry))
         return gain if position.side == "long" else -gain

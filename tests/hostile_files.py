@@ -16,16 +16,17 @@ import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
-
 import test_import_messages as messages
 import test_importers as archive
+from journals import commands, create, setup
+
 from engine.convert import market_units
 from engine.importers.catalogue import ACCOUNTS, BANDS, FACTS, GENERIC, KINDS, read_file
 from engine.importers.common import FormatError, ImportReport, MarketSpec
 from engine.importers.hyperliquid_accounts import read_accounts
 from engine.importers.lobster import read_lobster
 from engine.journal import JournalError, JournalReader
-from engine.match import MatchError, read_commands
+from engine.match import MatchError, run_match, run_npy
 from engine.messages import PriceFile
 from engine.population.columns import PopulationError
 from engine.population.drawn import MarketStart
@@ -42,7 +43,6 @@ from engine.study.plan import load_study, points
 from engine.tape import TapeError, TapeMarket, TapeMetadata, TapeWriter, verify_tape
 from engine.venue import ProfileError, VenueProfile, load_venue, market_numbers
 from import_samples import BTC, SAMPLES
-from journals import commands, create, setup
 from small_scenario import SMALL
 
 CHECKED = (".gz", ".zip")  # containers that hold a checksum of what is in them
@@ -94,6 +94,13 @@ FLOW = """cmd,ts_event_ns,op,order_id,side,price_ticks,size,tag
 4,15,reduce,1,,,1,
 5,15,replace,2,A,102,3,
 """
+ARRAY = [
+    [0, 1, 0, 100, 5],
+    [0, 2, 1, 101, 7],
+    [1, 3, 0, 101, 2],
+    [3, 2, 1, 102, 4],
+    [2, 1, 0, 0, 0],
+]
 
 
 class Sound(NamedTuple):
@@ -338,8 +345,13 @@ def _written(folder: Path) -> list[Sound]:
     def people(path: Path) -> None:
         read_population(path, profile, starts)
 
+    np.save(folder / "flow.npy", np.array(ARRAY, np.int64))
+
     def flow(path: Path) -> None:
-        read_commands(path)
+        run_match(path)
+
+    def array(path: Path) -> None:
+        run_npy(path)
 
     return [
         Sound("profile", folder / "venue.toml", read_profile, ProfileError),
@@ -350,6 +362,7 @@ def _written(folder: Path) -> list[Sound]:
         Sound("population parquet", folder / "people.parquet", people, PopulationError),
         Sound("order flow csv", folder / "flow.csv", flow, MatchError),
         Sound("order flow parquet", folder / "flow.parquet", flow, MatchError),
+        Sound("order flow array", folder / "flow.npy", array, MatchError),
     ]
 
 
