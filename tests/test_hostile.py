@@ -23,7 +23,7 @@ from engine.population.columns import PopulationError
 from engine.population.file import read_population
 from engine.refusal import LINE_MAX
 from engine.replay import replay
-from engine.scenario import load_scenario
+from engine.scenario import load_scenario, setup_commands
 from engine.situation import SituationError, Stage, load_situation
 from engine.strict import ScenarioError, toml_text
 from engine.tape import TapeError, verify_tape
@@ -150,6 +150,15 @@ def test_capacities_beyond_the_machine_are_one_line(tmp_path, monkeypatch, capsy
         cli.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: more memory was asked for than there is: ")
+
+
+def test_a_late_date_takes_no_memory(tmp_path):
+    """Nine million steps of a path without noise are made block by block."""
+    path = write_small(tmp_path, ("2020-03-12T10:01:40Z", "2029-03-12T10:01:40Z"))
+    loaded = load_scenario(path)
+    before = hostile._peak()
+    assert sum(len(rows) for rows in setup_commands(loaded)) > 0
+    assert hostile._peak() - before < 64 * 2**20
 
 
 # -- importers, order flow, positions: what mutations found ------------------------------------
