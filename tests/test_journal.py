@@ -432,6 +432,23 @@ def test_the_device_is_waited_for_before_a_batch_is_applied_and_before_a_name_is
     assert disk.names == ["write", "sync"]
 
 
+def test_what_the_disk_is_asked_the_system_is_asked(tmp_path, monkeypatch):
+    """The other tests watch the calls of a Disk; here those of the system behind it."""
+    asked = []
+    for name in ("fsync", "replace", "ftruncate"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, f=real: (asked.append(n), f(*a))[1])
+    disk, file = Disk(), tmp_path / "a"
+    descriptor = disk.create(file)
+    disk.sync(descriptor)
+    assert asked == ["fsync"]
+    disk.truncate(descriptor, 0)
+    disk.close(descriptor)
+    disk.rename(file, tmp_path / "b")
+    disk.sync_folder(tmp_path)
+    assert asked == ["fsync", "ftruncate", "replace", "fsync"]
+
+
 # -- pieces -----------------------------------------------------------------------------------
 
 
