@@ -1,5 +1,6 @@
 """Journal and snapshots: what was acknowledged comes back, and what is bad is refused or cut."""
 
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,6 +11,7 @@ import pytest
 from journals import FaultyDisk, ShortDisk, commands, create, mark, marks
 
 from engine.digest import EventDigest
+from engine.disk import Disk
 from engine.durable import DurableExchange
 from engine.fuzz import draw_setup
 from engine.journal import RECORD_BYTES, Journal, JournalError, JournalFault, JournalReader
