@@ -6,7 +6,11 @@
 #   make lock    pin every dependency with its hashes in requirements.lock (Python 3.11)
 #   make bench   short benchmarks
 #   make mutants deliberate faults, one at a time in a copy: which tests kill them
-#   make drill   kill -9, torn and altered journals and snapshots, mutated input files
+#   make drill   kill -9, torn and altered journals and snapshots
+#   make hostile 20,000 mutations of a sound file of every public format, in two processes
+#   make campaign  a million random commands through core and rulebook, 20 million audited
+#   make audit   known vulnerabilities of the locked dependencies (asks the advisory database)
+#   make versions  the same digests from every Python found (PYTHONS="..." names them)
 # VENV=path uses another virtual environment, PYTHON=path another interpreter.
 
 PYTHON ?= python3
@@ -15,7 +19,7 @@ BIN := $(VENV)/bin
 SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
 OUT ?= runs/demo
 
-.PHONY: demo test lint types lock bench drill mutants clean
+.PHONY: demo test lint types lock bench drill hostile campaign audit versions mutants clean
 
 demo: $(VENV)/.installed
 	@echo "The first run compiles the kernels once; it says how long that took."
@@ -46,7 +50,21 @@ bench: $(VENV)/.installed-test
 drill: $(VENV)/.installed-test
 	$(BIN)/crashtape compile
 	$(BIN)/python tests/drill.py
+
+hostile: $(VENV)/.installed-test
+	$(BIN)/crashtape compile
 	$(BIN)/python tests/hostile.py
+
+campaign: $(VENV)/.installed-test
+	$(BIN)/crashtape compile
+	$(BIN)/crashtape verify fuzz --seed 0 --commands 1000000 --workers 2
+	$(BIN)/crashtape verify fuzz --seed 660 --commands 20000000 --workers 2 --compiled-only
+
+audit: $(VENV)/.installed-dev
+	$(BIN)/python tests/vulnerabilities.py
+
+versions: $(VENV)/.installed-test
+	$(BIN)/python tests/versions.py $(PYTHONS)
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python tests/mutants.py

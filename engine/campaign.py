@@ -1,13 +1,15 @@
 """Fuzzing by volume: seed after seed until enough commands were run, what they reached, and the
-first failure as short as it will go.
+first failure as short as it will go; in one process or in several.
 
 Every seed is an exchange of its own with its own temper (`fuzz.draw_setup`). Core and rulebook are
 compared event for event, or, compiled only, the core is audited: an order of magnitude more
 commands in the same time.
 """
 
-from collections import Counter
+import multiprocessing
+from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,7 @@ PER_SEED = 600  # commands of a seed; most of what can go wrong goes wrong early
 PER_SEED_COMPILED = 6_000
 COVERAGE_SEEDS = 1_600  # from so many seeds on everything must have been reached
 AUDIT_BATCH = 4_096
+SLICE = 8  # seeds that a process runs before it reports
 Say = Callable[[int, int], None]
 
 
@@ -115,6 +118,44 @@ def _failure(
     )
 
 
+class Part(msgspec.Struct, kw_only=True):
+    """What some seeds in a row did."""
+
+    seed: int  # the last one
+    seeds: int = 0
+    commands: int = 0
+    events: int = 0
+    reached: Coverage
+    failure: Failure | None = None
+
+    def add(self, other: "Part") -> None:
+        """The seeds that came after these."""
+        self.seed = other.seed
+        self.seeds += other.seeds
+        self.commands += other.commands
+        self.events += other.events
+        self.reached.merge(other.reached)
+        self.failure = other.failure
+
+
+def _seeds(
+    seed: int, count: int, commands: int, compiled_only: bool, per_seed: int, keep: Path | None
+) -> Part:
+    """Run `count` seeds of `per_seed` commands, at most about `commands`, until one fails."""
+    check = audited if compiled_only else differential
+    part = Part(seed=seed, reached=Coverage())
+    while part.seeds < count and part.commands < commands and part.failure is None:
+        setup = draw_setup(seed + part.seeds)
+        rows = setup.commands(min(per_seed, commands - part.commands))
+        shown = check(setup, rows)
+        part.reached.add(setup.profile, shown.seen, shown.depth)
+        part.seed, part.seeds = setup.seed, part.seeds + 1
+        part.commands, part.events = part.commands + len(rows), part.events + shown.events
+        if shown.wrong:
+            part.failure = _failure(setup, rows, shown.wrong, check, keep)
+    return part
+
+
 def campaign(
     seed: int,
     commands: int,
@@ -123,31 +164,45 @@ def campaign(
     per_seed: int = 0,
     keep: Path | None = None,
     say: Say = lambda seed, done: None,
+    workers: int = 1,
 ) -> Campaign:
-    """Run seeds from `seed` on until `commands` are done or one fails; keep a failure in `keep`."""
-    check = audited if compiled_only else differential
+    """Run seeds from `seed` on until `commands` are done or one fails; keep a failure in `keep`.
+
+    With several workers each takes SLICE seeds at a time. Their parts are added up in the order
+    of the seeds, so that the same seeds count whoever was faster.
+    """
     per_seed = per_seed or (PER_SEED_COMPILED if compiled_only else PER_SEED)
-    reached, failure = Coverage(), None
-    seeds = done = events = 0
-    while done < commands and failure is None:
-        setup = draw_setup(seed + seeds)
-        rows = setup.commands(min(per_seed, commands - done))
-        shown = check(setup, rows)
-        reached.add(setup.profile, shown.seen, shown.depth)
-        seeds, done, events = seeds + 1, done + len(rows), events + shown.events
-        if shown.wrong:
-            failure = _failure(setup, rows, shown.wrong, check, keep)
-        say(setup.seed, done)
-    missing = reached.missing()
+    total = Part(seed=seed, reached=Coverage())
+    if workers == 1:
+        while total.commands < commands and total.failure is None:
+            first, left = seed + total.seeds, commands - total.commands
+            total.add(_seeds(first, 1, left, compiled_only, per_seed, keep))
+            say(total.seed, total.commands)
+    else:
+        _in_processes(total, commands, (compiled_only, per_seed, keep), say, workers)
     return Campaign(
-        seeds=seeds,
-        commands=done,
-        events=events,
-        reached=sum(1 for count in reached.seen.values() if count),
-        missing=missing,
-        deepest=reached.deepest,
-        failure=failure,
+        seeds=total.seeds,
+        commands=total.commands,
+        events=total.events,
+        reached=sum(1 for count in total.reached.seen.values() if count),
+        missing=total.reached.missing(),
+        deepest=total.reached.deepest,
+        failure=total.failure,
     )
+
+
+def _in_processes(total: Part, commands: int, how: tuple, say: Say, workers: int) -> None:
+    """Add slices of seeds to `total`, as many as it takes."""
+    context = multiprocessing.get_context("spawn")
+    waiting, seed = deque(), total.seed
+    with ProcessPoolExecutor(workers, context) as pool:
+        while total.commands < commands and total.failure is None:
+            while len(waiting) < 2 * workers:
+                waiting.append(pool.submit(_seeds, seed, SLICE, commands, *how))
+                seed += SLICE
+            total.add(waiting.popleft().result())
+            say(total.seed, total.commands)
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def again(path: Path, *, compiled_only: bool = False) -> str:

@@ -33,6 +33,7 @@ def fuzz(
     per_seed: Annotated[
         int, typer.Option(min=0, help="Commands of a seed; 0: 600, compiled only 6,000.")
     ] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
     keep: Annotated[Path, typer.Option(help="Where a failing tape is kept.")] = Path("runs/fuzz"),
     again: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Only run a kept tape again.")
@@ -57,8 +58,9 @@ def fuzz(
             bar.update(task, completed=done, amount=f"seed {now}, {done:,} of {commands:,}")
 
         result = campaign.campaign(
-            seed, commands, compiled_only=compiled_only, per_seed=per_seed, keep=keep, say=say
-        )
+            seed, commands, compiled_only=compiled_only, per_seed=per_seed, keep=keep, say=say,
+            workers=workers,
+        )  # fmt: skip
     how = "audited" if compiled_only else "core and rulebook compared"
     print(
         f"{result.commands:,} commands of {result.seeds:,} seeds from {seed}, "

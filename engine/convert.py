@@ -192,7 +192,8 @@ class _Files:
             reason = "distances from a mid: give a --venue, and an index --with them"
             raise ImportRequestError(f"import: {BANDS}: {reason}")
         quiet = _Files(self.units, self.columns, self.trim_spaces, [], lambda report, done: None)
-        asked = PriceFile(kind=BANDS, path="x", market="x", role="depth")
+        name = group[0].path.name if len(group) == 1 else BANDS
+        asked = PriceFile(kind=BANDS, path=name, market="x", role="depth")
         prices = quiet.chain(index)
         spec = self.units.spec
         return band_rows(asked, self.chain(group), spec.market_id, self.units.numbers, prices)

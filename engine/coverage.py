@@ -128,6 +128,11 @@ class Coverage:
         self.deepest = max(self.deepest, depth)
         self.seen["cascade"] += depth >= CASCADE_MIN
 
+    def merge(self, other: "Coverage") -> None:
+        """What another campaign reached, too."""
+        self.seen.update(other.seen)
+        self.deepest = max(self.deepest, other.deepest)
+
     def missing(self) -> list[str]:
         """What was never reached, by name."""
         return sorted(name for name in wanted() if not self.seen[name])

@@ -5,6 +5,7 @@ size, tag), or an int64 (n, 5) `.npy` flow, and writes fills, the final book and
 Nothing is written when a row is refused.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from engine.constants import LOTS_MAX, ORDER_ID_MAX, TICKS_MAX, Payoff, Side
 from engine.core.flow import ALONE, FLOW, FLOW_FILL, FlowError, Op, fold_checksum, run_flow
 from engine.core.state import H
 from engine.core.tables import Block, table_rows, write_ladders, write_market
+from engine.importers.common import FormatError
+from engine.importers.packed import array_header
+from engine.importers.whole import read_csv_frame, read_parquet_frame
+from engine.refusal import Refusal
 from engine.venue import Capacities, MarketNumbers
 
 SIDES = {"B": int(Side.BUY), "A": int(Side.SELL)}  # bid, ask
@@ -26,7 +31,7 @@ BOOK_COLUMNS = ("order_id", "side", "price_ticks", "size")
 FILLS_ROOM = 1 << 20  # rows drained from the kernel at a time, beyond one per resting order
 
 
-class MatchError(ValueError):
+class MatchError(Refusal):
     """A file or a row of order flow is refused: file, row, field and what was expected."""
 
 
@@ -150,12 +155,10 @@ BOOK_TYPES = (pl.Int64, pl.String, pl.Int64, pl.Int64)
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     """A CSV (gz too) or Parquet file as text columns; refuses a missing column or a null."""
     try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        else:
-            frame = pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise MatchError(f"{path.name}: {str(error).splitlines()[0]}") from None
+        parquet = path.suffix == ".parquet"
+        frame = read_parquet_frame(path) if parquet else read_csv_frame(path)
+    except FormatError as error:
+        raise MatchError(f"{path.name}: {error.reason}") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise MatchError(f"{path.name}: header: expected the column {missing[0]}")
@@ -329,18 +332,29 @@ def fold(trades: np.ndarray, checksum: int) -> int:
     return int(folded) & (2**64 - 1)
 
 
+def _read_array(path: Path) -> np.ndarray:
+    """An int64 (n, 5) array; its length is compared with the file's before it is read."""
+    try:
+        with open(path, "rb") as file:
+            shape, columns_first, dtype = array_header(file)
+            if dtype != np.int64 or len(shape) != 2 or shape[1] != len(FLOW.names):
+                raise ValueError(f"expected int64 (n, 5), got {dtype} {shape}")
+            size, left = 8 * shape[0] * shape[1], os.fstat(file.fileno()).st_size - file.tell()
+            if size != left:
+                raise ValueError(f"expected {size} bytes of numbers, got {left}")
+            table = np.fromfile(file, dtype)
+    except (OSError, ValueError) as error:
+        raise MatchError(f"{path.name}: {error}") from None
+    return table.reshape(shape[::-1]).T if columns_first else table.reshape(shape)
+
+
 def run_npy(path: Path) -> FlowResult:
     """Run an int64 (n, 5) flow: kind 0 limit, 1 market or IOC, 2 cancel, 3 move.
 
     Columns are kind, order id, side (0 buy, 1 sell), price in ticks, quantity. The book is warmed
     on an empty flow first, so `seconds` holds neither loading nor compilation.
     """
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise MatchError(f"{path.name}: {error}") from None
-    if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != 5:
-        raise MatchError(f"{path.name}: expected int64 (n, 5), got {table.dtype} {table.shape}")
+    table = _read_array(path)
     bad = np.flatnonzero(
         (table[:, 0] < 0) | (table[:, 0] > 3) | (table[:, 2] < 0) | (table[:, 2] > 1)
     )
@@ -360,4 +374,5 @@ def run_npy(path: Path) -> FlowResult:
         parts = [part.copy() for part in book.run(rows)]
     except MatchError as error:
         raise MatchError(f"{path.name}: {error}") from None
-    return _result(book, len(rows), np.concatenate(parts), 0)
+    trades = np.concatenate(parts) if parts else np.zeros(0, dtype=FLOW_FILL)
+    return _result(book, len(rows), trades, 0)

@@ -19,8 +19,15 @@ from engine.importers.catalogue import (
     check_columns,
     read_file,
 )
-from engine.importers.common import MarketSpec, new_commands
+from engine.importers.common import (
+    FormatCode,
+    FormatError,
+    MarketSpec,
+    new_commands,
+    source_name,
+)
 from engine.messages import PriceFile
+from engine.units import format_time_ns
 from engine.venue import MarketNumbers
 
 
@@ -43,7 +50,7 @@ def file_rows(
 ) -> Iterable[np.ndarray]:  # fmt: skip
     """Rows of one file in time order. `index` is the market's INDEX rows, for depth bands.
 
-    Raises FormatError where the file is damaged and ValueError where bands and index do not fit.
+    Raises FormatError where the file is damaged, or its bands make no book as asked for.
     """
     rows = read_file(
         file.kind,
@@ -71,9 +78,22 @@ def band_rows(
             while ahead is not None and ahead[0] <= time_ns:
                 mid, ahead = ahead[1], next(prices, None)
             if mid:
-                parts.append(_quotes(file, block, mid, market_id, numbers))
+                parts.append(_checked_quotes(file, block, mid, market_id, numbers))
         if parts:
             yield np.concatenate(parts)
+
+
+def _checked_quotes(
+    file: PriceFile, block: np.ndarray, mid: int, market_id: int, numbers: MarketNumbers
+) -> np.ndarray:
+    """The same, and a refusal where the bands of one time make no book as asked for."""
+    try:
+        return _quotes(file, block, mid, market_id, numbers)
+    except ValueError as error:
+        place = format_time_ns(int(block["time_ns"][0]))
+        raise FormatError(
+            source_name(file.path), place, "", FormatCode.CONTENTS, str(error)
+        ) from None
 
 
 def _quotes(

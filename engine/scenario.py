@@ -310,8 +310,11 @@ def _block(kind: CommandKind, market_id: int, time_ns: Any, price: Any) -> np.nd
 def _bridge_ppm(random: Randomness, steps: int, noise_ppm: int) -> np.ndarray:
     """A random walk of `steps` rows that begins at 0 and would be 0 again after the last, ppm.
 
-    Steps are uniform with standard deviation `noise_ppm`; all arithmetic is in integers.
+    Steps are uniform with standard deviation `noise_ppm`; all arithmetic is in integers. Without
+    noise there is nothing to draw, and no memory to take for millions of zeros.
     """
+    if noise_ppm == 0:
+        return np.broadcast_to(np.int64(0), steps)
     reach = noise_ppm * 1_732 // 1_000  # a uniform on -r..r has standard deviation r / sqrt(3)
     walk = np.cumsum(random.uniform(steps) % (2 * reach + 1) - reach)
     rows = np.arange(steps, dtype=np.int64)

@@ -90,7 +90,7 @@ def read_kept(path: Path) -> tuple[Setup, list[Row]]:
         lines = path.read_text(encoding="utf-8").splitlines()
         lines = [line for line in lines if line.strip() and not line.startswith("#")]
         setup = msgspec.json.decode(lines[0] if lines else "", type=Setup)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError) as error:
         raise KeptError(f"{path.name}: expected a setup before the commands: {error}") from None
     return setup, [from_words(line) for line in lines[1:]]
 

@@ -22,6 +22,7 @@ from engine.messages import Patch
 from engine.patched import load_patched
 from engine.profile import Market, VenueProfile
 from engine.reference.exchange import ReferenceExchange
+from engine.refusal import Refusal
 from engine.rows import COMMAND, EVENT
 from engine.shapes import DecimalText, Message, Name, PathText
 from engine.strict import ScenarioError, decode_tree
@@ -35,7 +36,7 @@ START_NS = 1_000_000_000  # nothing happens at time 0, which some rules read as 
 AverageKnown = "average_last"
 
 
-class SituationError(ValueError):
+class SituationError(Refusal):
     """A situation that cannot be: the account or market, and what the exchange refused."""
 
 
@@ -147,7 +148,7 @@ def load_situation(path: Path | str) -> LoadedSituation:
         tree = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path.name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"{path.name}: {error}") from None
     situation = decode_tree(path.name, tree, Situation, "$")
     found = load_patched(path.name, path.parent, None, situation.venue, situation.patch, [])
@@ -249,8 +250,11 @@ class Stage:
         """One command; returns its events. Raises SituationError when it is refused."""
         row = np.zeros(1, COMMAND)
         row["kind"], row["time_ns"] = kind, self.now_ns
-        for name, value in values.items():
-            row[name] = value
+        try:
+            for name, value in values.items():
+                row[name] = value
+        except OverflowError:
+            raise SituationError(f"{kind.name}: {name}: a number too large: {value}") from None
         if self.core:
             found = self.exchange.submit(row).tolist()
         else:
@@ -370,6 +374,8 @@ class Stage:
         self._market_id(position.market)
         state, market = self.situation.markets[position.market], self.spec(position.market)
         lots = self.lots(position.market, position.size, position.lots)
+        if not Decimal(position.entry):
+            raise SituationError(f"{position.market}: entry: expected more than 0")
         gain = lots * (Decimal(state.mark) - Decimal(position.entry)) / Decimal(position.entry)
         gain *= Decimal(market.lot) * (1 if market.payoff == "inverse" else Decimal(position.entry))
         return gain if position.side == "long" else -gain

@@ -256,7 +256,7 @@ def _decode_metadata(path: Path, text: bytes, markets_count: int) -> TapeMetadat
         raise TapeError(path, _HEADER.size, f"metadata: at most {METADATA_BYTES_MAX} bytes")
     try:
         metadata = msgspec.json.decode(text, type=TapeMetadata)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TapeError(path, _HEADER.size, f"metadata: {error}") from None
     if msgspec.json.encode(metadata, order="deterministic") != text:
         raise TapeError(path, _HEADER.size, "metadata: expected canonical JSON")

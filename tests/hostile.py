@@ -1,11 +1,16 @@
 """Hostile files: every public format, mutated by seed, read back, and what must not happen counted.
 
-    python tests/hostile.py [N]     N mutations of each format, 20,000 unless said (`make drill`)
+    python tests/hostile.py [N] [NAME ...]     N mutations of each format (of those named), 20,000
+                                               unless said, in two processes (`make hostile`)
 
 A reader may refuse with its own error, in one line, or accept. It must not fail in another way,
-hang, take memory without bound, or take a hash-chained file that was changed for a sound one.
+hang, take much memory, or take a hash-chained file that was changed for a sound one. A mutation is
+known by format, seed and number; the file that went wrong is kept in runs/hostile.
 """
 
+import faulthandler
+import multiprocessing
+import os
 import random
 import resource
 import shutil
@@ -14,50 +19,41 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import msgspec  # noqa: E402
-import numpy as np  # noqa: E402
-import polars as pl  # noqa: E402
-from journals import commands, create  # noqa: E402
+# Files of a few lines: threads, and plans made for long ones, would only cost.
+os.environ |= {"POLARS_MAX_THREADS": "1", "POLARS_ENGINE_AFFINITY": "in-memory"}
 
-from engine.journal import JournalError, JournalReader  # noqa: E402
-from engine.population.columns import PopulationError  # noqa: E402
-from engine.population.drawn import MarketStart  # noqa: E402
-from engine.population.file import read_population  # noqa: E402
-from engine.scenario import load_scenario, setup_commands  # noqa: E402
-from engine.snapshot import read_snapshot  # noqa: E402
-from engine.strict import ScenarioError, toml_text  # noqa: E402
-from engine.tape import TapeError, TapeMarket, TapeMetadata, TapeWriter, verify_tape  # noqa: E402
-from engine.venue import (  # noqa: E402
-    ProfileError,
-    VenueProfile,
-    load_venue,
-    market_numbers,
-)
-from small_scenario import SMALL  # noqa: E402
+from hostile_files import Sound, formats  # noqa: E402
+
+from engine.refusal import LINE_MAX  # noqa: E402
 
 SECONDS_MAX = 5  # for one file of a few kilobytes; the slowest takes milliseconds
-GROWTH_MAX = 600 * 2**20  # bytes of memory over all mutations of a format
+GROWTH_MAX = 192 * 2**20  # bytes by which one file may raise the process's peak of memory
+SPACE_MAX = 16 * 2**30  # address space of a process: a bomb must not take the machine with it
 OUTCOMES = ("refused", "noticed", "accepted", "taken for sound")
-LINE_MAX = 1_000
 SEED = 7
+PROCESSES = 2
+AT_ONCE = 2_500  # mutations of one task
+KEPT = Path("runs/hostile")
 NUMBERS = [b"0", b"-1", b"9" * 30, b"1e999", b"nan", b"inf", b"-0", b"2147483648", b"true", b'""']
+NUMBERS += [b"1e-999999999", b"1e99999999999", b"0.0000000000000000001", b"1152921504606846977"]
 TOKENS = [b"[" * 3_000, b"{" * 300, b'"', b"\\u0000", b"\xff\xfe", b"..", b"/", b"\n", b"a.b.c = 1"]
-WORDS = [0, 1, 2**31 - 1, 2**32 - 1, 2**20, 2**63 - 1, 2**64 - 1]
+TOKENS += [b",", b"null", b"\r\n", b"\x00", "\u0661".encode()]
+WORDS = [0, 1, 2**31 - 1, 2**32 - 1, 2**20, 2**60, 2**63 - 1, 2**64 - 1]
 
 
 def mutate(draw: random.Random, data: bytes) -> bytes:
-    """The file with one to three things wrong: bits, bytes, lengths, pieces, numbers or words."""
+    """The file with one to three things wrong: bits, bytes, lengths, pieces, numbers or lines."""
     changed = bytearray(data)
     for _ in range(draw.choice((1, 1, 2, 3))):
         place = draw.randrange(len(changed) + 1)
         end = min(len(changed), place + draw.choice((1, 2, 4, 16, 200)))
-        kind = draw.randrange(9)
+        kind = draw.randrange(11)
         if kind == 0 and place < len(changed):
             changed[place] ^= 1 << draw.randrange(8)
         elif kind == 1:
@@ -68,22 +64,33 @@ def mutate(draw: random.Random, data: bytes) -> bytes:
             changed[place:place] = changed[place:end]
         elif kind == 4:
             size = draw.choice((4, 8))
-            changed[place : place + size] = (draw.choice(WORDS) % 2 ** (8 * size)).to_bytes(
-                size, "little"
-            )
+            word = draw.choice(WORDS) % 2 ** (8 * size)
+            changed[place : place + size] = word.to_bytes(size, draw.choice(("little", "big")))
         elif kind == 5:
             del changed[place:]
         elif kind == 6:
             changed[place:place] = draw.choice(TOKENS)
-        elif kind == 7:
-            digits = [i for i, byte in enumerate(changed) if 48 <= byte <= 57]
-            place = draw.choice(digits) if digits else 0
-            changed[place : place + 1] = draw.choice(NUMBERS)
         else:
-            lines = bytes(changed).split(b"\n")
-            draw.shuffle(lines) if draw.random() < 0.1 else lines.pop(draw.randrange(len(lines)))
-            changed = bytearray(b"\n".join(lines))
+            changed = _text_mutation(draw, kind, changed)
     return bytes(changed)
+
+
+def _text_mutation(draw: random.Random, kind: int, data: bytearray) -> bytearray:
+    """A number, a digit, or lines: what leaves a text file in good order otherwise."""
+    digits = [i for i, byte in enumerate(data) if 48 <= byte <= 57] if kind <= 8 else []
+    if kind == 7:
+        place = draw.choice(digits) if digits else 0
+        data[place : place + 1] = draw.choice(NUMBERS)
+    elif kind == 8 and digits:
+        data[draw.choice(digits)] = draw.randrange(48, 58)
+    elif kind >= 9:
+        lines = bytes(data).split(b"\n")
+        if kind == 9:
+            draw.shuffle(lines) if draw.random() < 0.1 else lines.pop(draw.randrange(len(lines)))
+        else:
+            lines.insert(draw.randrange(len(lines)), draw.choice(lines))
+        data = bytearray(b"\n".join(lines))
+    return data
 
 
 class Hang(Exception):
@@ -94,175 +101,116 @@ def _stop(*_: object) -> None:
     raise Hang
 
 
-class Format:
-    """A format: a sound file, its reader, the error it may raise, and whether hashes guard it.
-
-    `read` returns whether it noticed something by other means than its error.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        file: Path,
-        read: Callable[[Path], bool],
-        error: type[Exception],
-        chained: bool,
-    ) -> None:
-        self.name, self.file, self.read = name, file, read
-        self.error, self.chained = error, chained
-
-    def run(self, count: int, seed: int = SEED) -> Counter[str]:
-        """Mutate and read `count` times; AssertionError names the mutation that went wrong."""
-        sound = self.file.read_bytes()
-        path = self.file.with_name(f"mutated{self.file.suffix}")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
-        seen: Counter[str] = Counter()
-        old = signal.signal(signal.SIGALRM, _stop)
-        try:
-            for number in range(count):
-                data = mutate(random.Random(f"{self.name} {seed} {number}"), sound)
-                path.write_bytes(data)
-                signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX)
-                outcome = self.outcome(path, f"{self.name}: mutation {number} of seed {seed}")
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                if outcome == "accepted" and self.chained and data != sound:
-                    outcome = "taken for sound"
-                seen[outcome] += 1
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, old)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024 - before
-        assert grown < GROWTH_MAX, f"{self.name}: memory grew by {grown:,} bytes"
-        assert seen["taken for sound"] == 0, f"{self.name}: changed files were accepted: {seen}"
-        return seen
-
-    def outcome(self, path: Path, place: str) -> str:
-        """Read one file: refused, noticed or accepted; anything else is an AssertionError."""
-        try:
-            noticed = self.read(path)
-        except self.error as error:
-            line = str(error)
-            assert line and "\n" not in line, f"{place}: not one line: {line!r}"
-            assert len(line) <= LINE_MAX, f"{place}: {len(line)} characters"
-            return "refused"
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise AssertionError(f"{place}: {type(error).__name__}: {error}") from error
-        return "noticed" if noticed else "accepted"
+def _peak() -> int:
+    """The most memory this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
 
 
-def small_profile() -> VenueProfile:
-    """One market with three tiers: what is read thousands of times should be short."""
-    profile = load_venue("binance_usdm")
-    market = profile.markets[0]
-    market = msgspec.structs.replace(market, tiers=market.tiers[:3])
-    return msgspec.structs.replace(profile, markets=[market], evidence=profile.evidence[:2])
-
-
-def population_table(symbol: str) -> pl.DataFrame:
-    """A few positions as text, both sides, one of them isolated."""
-    return pl.DataFrame(
-        {
-            "account_id": ["100", "101", "102", "103"],
-            "market": [symbol] * 4,
-            "side": ["long", "short", "long", "short"],
-            "size": ["0.010", "0.020", "1.5", "0.001"],
-            "entry_price": ["7000.00", "7100.50", "6999.99", "7000"],
-            "collateral": ["100", "250.5", "2000", "9.75"],
-            "isolated": ["false", "true", "false", "false"],
-            "leverage": ["10", "20", "5", "1"],
-        }
-    )
-
-
-def read_whole_journal(path: Path) -> bool:
-    """Scan a journal; whether it says that it is torn or was not closed."""
-    reader = JournalReader(path)
+def run(sound: Sound, count: int, first: int = 0, seed: int = SEED) -> Counter[str]:
+    """Mutate and read; AssertionError names the mutation that went wrong, and keeps its file."""
+    data = sound.file.read_bytes()
+    path = sound.file.with_name(f"mutated {sound.file.name}")
+    outcome_of(sound, sound.file, sound.name)  # what is loaded once is not any file's doing
+    seen: Counter[str] = Counter()
+    before = _peak()
+    old = signal.signal(signal.SIGALRM, _stop)
     try:
-        for _ in reader.batches():
-            pass
+        for number in range(first, first + count):
+            changed = mutate(random.Random(f"{sound.name} {seed} {number}"), data)
+            path.write_bytes(changed)
+            place = f"{sound.name}: mutation {number} of seed {seed}"
+            signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX)
+            outcome = outcome_of(sound, path, place)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            peak = _peak()
+            grown, before = peak - before, peak
+            assert grown < GROWTH_MAX, f"{place}: memory grew by {grown:,} bytes"
+            forged = outcome == "accepted" and sound.chained and changed != data
+            assert not forged, f"{place}: a changed file was taken for sound"
+            seen[outcome] += 1
+    except BaseException:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, KEPT / path.name)
+        raise
     finally:
-        reader.close()
-    return reader.torn_bytes > 0 or not reader.closed
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    return seen
 
 
-def read_scenario(path: Path) -> bool:
-    """Load a scenario and, where it is small still, make its set-up."""
-    loaded = load_scenario(path)
-    population = loaded.scenario.population
-    small = population is not None and getattr(population, "accounts", 0) <= 200
-    if small and sum(len(rows) for rows in setup_commands(loaded)) == 0:
-        raise AssertionError("a set-up without a command")
-    return False
+def outcome_of(sound: Sound, path: Path, place: str) -> str:
+    """Read one file: refused, noticed or accepted; anything else is an AssertionError."""
+    try:
+        noticed = sound.read(path)
+    except sound.error as error:
+        line = str(error)
+        assert line and "\n" not in line, f"{place}: not one line: {line!r}"
+        assert len(line) <= LINE_MAX, f"{place}: {len(line)} characters"
+        return "refused"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of a library is no Exception
+        raise AssertionError(f"{place}: {type(error).__name__}: {error}") from error
+    return "noticed" if noticed else "accepted"
 
 
-def read_profile(path: Path) -> bool:
-    """Load a profile; what is accepted has exact numbers."""
-    profile = load_venue(path)
-    for market in profile.markets:
-        market_numbers(profile, market)
-    return False
+# -- two processes ----------------------------------------------------------------------------
+
+_SOUND: dict[str, Sound] = {}
 
 
-def formats(folder: Path) -> list[Format]:
-    """A small sound file of every format, written into `folder`, and how it is read."""
-    profile = small_profile()
-    symbol = profile.markets[0].symbol
-    numbers = market_numbers(profile, profile.markets[0])
-    starts = {symbol: MarketStart(1, numbers, 70_000 * numbers.tick_price)}
-    sources = {"markets": [TapeMarket(symbol=symbol, price_decimals=2, lot="0.001")]}
-    rows = commands(40)[:12].copy()
-    rows["time_ns"], rows["kind"], rows["market_id"] = np.arange(12), 1, 1
-    with TapeWriter(folder / "sound.tape", TapeMetadata(**sources), 5) as tape:
-        tape.append(rows)
-    with create(folder / "kept") as durable:
-        durable.submit(commands(40)[:3])
-        durable.submit(commands(40)[3:8])
-        durable.snapshot()
-    shutil.copy(folder / "kept" / "journal", folder / "sound.journal")
-    shutil.copy(folder / "kept" / "snapshot", folder / "sound.snapshot")
-    (folder / "venue.toml").write_text(toml_text(msgspec.to_builtins(profile)))
-    text = SMALL.replace('"binance_usdm"', '"venue.toml"').replace("BTCUSDT", symbol)
-    (folder / "scenario.toml").write_text(text)
-    table = population_table(symbol)
-    table.write_csv(folder / "people.csv")
-    table.write_parquet(folder / "people.parquet")
-
-    def people(path: Path) -> bool:
-        read_population(path, profile, starts)
-        return False
-
-    def tape_of(path: Path) -> bool:
-        verify_tape(path)
-        return False
-
-    def snapshot_of(path: Path) -> bool:
-        read_snapshot(path)
-        return False
-
-    return [
-        Format("tape", folder / "sound.tape", tape_of, TapeError, True),
-        Format("journal", folder / "sound.journal", read_whole_journal, JournalError, True),
-        Format("snapshot", folder / "sound.snapshot", snapshot_of, JournalError, True),
-        Format("profile", folder / "venue.toml", read_profile, ProfileError, False),
-        Format("scenario", folder / "scenario.toml", read_scenario, ScenarioError, False),
-        Format("population csv", folder / "people.csv", people, PopulationError, False),
-        Format("population parquet", folder / "people.parquet", people, PopulationError, False),
-    ]
+def _begin(folder: str) -> None:
+    """A worker's own files, and a bound on what it may take."""
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (SPACE_MAX, SPACE_MAX))
+    _SOUND.update((each.name, each) for each in formats(Path(tempfile.mkdtemp(dir=folder))))
 
 
-def main() -> None:
-    """Mutate every format and print what became of it."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    with tempfile.TemporaryDirectory() as name:
-        for each in formats(Path(name)):
-            started = time.monotonic()
-            seen = each.run(count)
-            words = ", ".join(f"{seen[what]:,} {what}" for what in OUTCOMES)
-            seconds = time.monotonic() - started
-            print(f"{each.name:<20}{count:>8,} mutations: {words}; {seconds:.0f} s", flush=True)
+def _task(name: str, count: int, first: int) -> tuple[Counter[str], float]:
+    """A part of the mutations of one format, and the seconds of a processor that took."""
+    began = time.process_time()
+    return run(_SOUND[name], count, first), time.process_time() - began
+
+
+def _all(folder: str, count: int, names: list[str]) -> int:
+    """Every format; prints a line each and returns the number of failures."""
+    failed = mutations = 0
+    work = 0.0
+    with ProcessPoolExecutor(
+        PROCESSES, multiprocessing.get_context("spawn"), _begin, (folder,)
+    ) as pool:
+        parts = [(n, min(AT_ONCE, count - n)) for n in range(0, count, AT_ONCE)]
+        tasks = {name: [pool.submit(_task, name, n, first) for first, n in parts] for name in names}
+        for name, futures in tasks.items():
+            seen: Counter[str] = Counter()
+            seconds = 0.0
+            try:
+                for future in futures:
+                    part, took = future.result()
+                    seen, seconds = seen + part, seconds + took
+            except Exception as error:  # also a process that died
+                failed += 1
+                print(f"{name:<34}FAILED: {type(error).__name__}: {error}", flush=True)
+                continue
+            mutations, work = mutations + seen.total(), work + seconds
+            words = ", ".join(f"{seen[what]:,} {what}" for what in OUTCOMES if seen[what])
+            print(f"{name:<34}{seen.total():>7,} mutations: {words}; {seconds:.1f} s", flush=True)
+    print(f"{len(names)} formats, {mutations:,} mutations, {work:.0f} s of one core")
+    return failed
+
+
+def main() -> int:
+    """Mutate every format and print what became of it; 1 where something went wrong."""
+    arguments = sys.argv[1:]
+    count = int(arguments.pop(0)) if arguments and arguments[0].isdecimal() else 20_000
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a file of memory is enough
+    with tempfile.TemporaryDirectory(dir=base) as folder:
+        whole = Path(folder) / "names"
+        whole.mkdir()
+        names = [each.name for each in formats(whole)]
+        chosen = [name for name in names if not arguments or name in arguments]
+        return 1 if _all(folder, count, chosen) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

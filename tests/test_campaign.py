@@ -28,6 +28,13 @@ def test_a_sound_pair_passes_and_the_coverage_is_counted():
     assert result.missing and not result.coverage_counts
 
 
+def test_several_processes_run_the_same_seeds():
+    """The parts are added up in the order of the seeds, and whole slices are run."""
+    shared = fuzzing.campaign(40, 1_500, per_seed=60, workers=2)
+    assert shared.ok and shared.seeds % fuzzing.SLICE == 0
+    assert shared == fuzzing.campaign(40, shared.commands, per_seed=60)
+
+
 def test_compiled_only_is_audited():
     result = fuzzing.campaign(16, 3_000, compiled_only=True, per_seed=1_500)
     assert result.ok and result.seeds == 2

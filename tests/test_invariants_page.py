@@ -120,6 +120,14 @@ SECTIONS = {
             "No length in a file is believed before it is compared with the file.",
             "test_journal.py::test_no_length_is_trusted",
         ),
+        "F06": (
+            "What a packed file becomes is bounded, whatever it says of itself.",
+            "test_hostile.py::test_a_bomb_is_refused_before_it_unpacks",
+        ),
+        "F07": (
+            "Text of a file is read as it stands, never unpacked a second time.",
+            "test_hostile.py::test_text_that_looks_packed_is_read_as_it_stands",
+        ),
     },
 }
 INTRODUCTION = """# Invariants

@@ -1,5 +1,6 @@
 """Journal and snapshots: what was acknowledged comes back, and what is bad is refused or cut."""
 
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,6 +11,7 @@ import pytest
 from journals import FaultyDisk, ShortDisk, commands, create, mark, marks
 
 from engine.digest import EventDigest
+from engine.disk import Disk
 from engine.durable import DurableExchange
 from engine.fuzz import draw_setup
 from engine.journal import RECORD_BYTES, Journal, JournalError, JournalFault, JournalReader
@@ -430,6 +432,23 @@ def test_the_device_is_waited_for_before_a_batch_is_applied_and_before_a_name_is
         assert disk.names == ["create", *["write"] * 3, *replaced[2:]]
         disk.names.clear()
     assert disk.names == ["write", "sync"]
+
+
+def test_what_the_disk_is_asked_the_system_is_asked(tmp_path, monkeypatch):
+    """The other tests watch the calls of a Disk; here those of the system behind it."""
+    asked = []
+    for name in ("fsync", "replace", "ftruncate"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, f=real: (asked.append(n), f(*a))[1])
+    disk, file = Disk(), tmp_path / "a"
+    descriptor = disk.create(file)
+    disk.sync(descriptor)
+    assert asked == ["fsync"]
+    disk.truncate(descriptor, 0)
+    disk.close(descriptor)
+    disk.rename(file, tmp_path / "b")
+    disk.sync_folder(tmp_path)
+    assert asked == ["fsync", "ftruncate", "replace", "fsync"]
 
 
 # -- pieces -----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from engine import constants as c
+from engine.refusal import Refusal
 from engine.rows import COMMAND
 from engine.units import UnitError, parse_decimal
 from engine.venue import VenueProfile, market_numbers
@@ -52,7 +53,7 @@ class FormatCode(StrEnum):
     WRONG_MARKET = "WRONG_MARKET"
 
 
-class FormatError(ValueError):
+class FormatError(Refusal):
     """A file is refused. One line: file, place, field, code, reason.
 
     `place` is "line 17" or "row 3", both counted from 1, or "" for the file as a whole.
@@ -65,7 +66,7 @@ class FormatError(ValueError):
 
     def __init__(self, source: str, place: str, field: str, code: FormatCode, reason: str) -> None:
         parts = [part for part in (source, place, field, str(code)) if part]
-        super().__init__(": ".join([*parts, " ".join(reason.split())]))
+        super().__init__(": ".join([*parts, reason]))
         self.source = source
         self.place = place
         self.field = field

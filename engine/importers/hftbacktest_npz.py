@@ -24,7 +24,7 @@ from engine.importers.common import (
     shown,
     source_name,
 )
-from engine.importers.packed import UNPACK_ERRORS
+from engine.importers.packed import UNPACK_ERRORS, array_header, check_method
 
 HFT_EVENT = np.dtype(
     [
@@ -96,6 +96,7 @@ def _read_events(path: Path | str, source: str) -> Iterator[np.ndarray]:
             if "data.npy" not in names:
                 reason = f"expected an array named data, got {shown(names)}"
                 raise FormatError(source, "", "data", FormatCode.CONTENTS, reason)
+            check_method(archive.getinfo("data.npy"), source)
             with archive.open("data.npy") as member:
                 left = _read_header(member, archive.getinfo("data.npy").file_size, source)
                 while left:
@@ -117,13 +118,8 @@ def _read_events(path: Path | str, source: str) -> Iterator[np.ndarray]:
 def _read_header(member: BinaryIO, size: int, source: str) -> int:
     """Number of records, after the type and the length are checked."""
     try:
-        version = np.lib.format.read_magic(member)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = read(member)
-    except (ValueError, KeyError) as error:
+        shape, _, dtype = array_header(member)
+    except ValueError as error:
         raise FormatError(source, "", "data", FormatCode.CONTENTS, f"{error}") from None
     if dtype != HFT_EVENT or len(shape) != 1:
         reason = f"expected one axis of {shown(HFT_EVENT.descr)}, got {shape} {shown(dtype)}"

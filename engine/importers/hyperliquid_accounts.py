@@ -8,8 +8,9 @@ equity stays what it was at every mark. Positions of other coins are settled at 
 the snapshot: it becomes part of the account's cross collateral.
 """
 
+import re
 from collections.abc import Iterator
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,9 @@ from engine.importers.common import FormatCode, FormatError, ImportReport, Marke
 from engine.importers.json_lines import read_messages
 from engine.units import UnitError, format_decimal
 
+# Sums and products of such numbers are exact in DIGITS; an exponent could ask for any length.
+DIGITS = 80
+_NUMBER = re.compile(r"^-?[0-9]{1,18}(?:\.[0-9]{1,18})?\Z", re.ASCII)
 COLUMNS = ("account_id", "market", "lots", "entry_price", "collateral", "isolated", "leverage")
 
 
@@ -74,7 +78,10 @@ def read_accounts(
         for place.line, account in messages:
             report.rows_read += 1
             report.count("accounts")
-            rows += _positions(account.state, number, market, symbol, coin, decimals, place, report)
+            with localcontext(prec=DIGITS):
+                rows += _positions(
+                    account.state, number, market, symbol, coin, decimals, place, report
+                )
             number += 1
         report.rows_kept += len(rows)
         report.commands += len(rows)
@@ -88,15 +95,10 @@ class _Place:
         self.source, self.line = source, 0
 
     def number(self, field: str, text: str) -> Decimal:
-        try:
-            value = Decimal(text)
-        except InvalidOperation:
-            value = Decimal("nan")
-        if not value.is_finite():
-            raise self.refusal(
-                field, FormatCode.NOT_A_NUMBER, f"expected a number, got {shown(text)}"
-            )
-        return value
+        if not _NUMBER.match(text):
+            reason = f"expected a number, got {shown(text)}"
+            raise self.refusal(field, FormatCode.NOT_A_NUMBER, reason)
+        return Decimal(text)
 
     def refusal(self, field: str, code: FormatCode, reason: str) -> FormatError:
         return FormatError(self.source, f"line {self.line}", field, code, reason)

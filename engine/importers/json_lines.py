@@ -24,7 +24,7 @@ from engine.importers.common import (
     source_name,
 )
 from engine.importers.formats import NODE_FILLS, NODE_LIQUIDATIONS, ORDERBOOK_500
-from engine.importers.packed import read_lines
+from engine.importers.packed import JSON_ERRORS, read_lines
 from engine.importers.table import Table
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def read_messages(path: Path | str, decoder: msgspec.json.Decoder[T]) -> Iterato
         for line, text in enumerate(chunk.removesuffix(b"\n").split(b"\n"), first_line):
             try:
                 messages.append((line, decoder.decode(text)))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except JSON_ERRORS as error:
                 reason = f"{error}, got {shown(text)}"
                 raise FormatError(source, f"line {line}", "", FormatCode.CONTENTS, reason) from None
         yield messages

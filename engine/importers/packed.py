@@ -7,12 +7,17 @@ a large one. The name of a file says nothing: its first bytes do.
 import gzip
 import lzma
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
 
 from engine.importers.common import FormatCode, FormatError, source_name
 
@@ -30,6 +35,9 @@ UNPACK_ERRORS = (
     gzip.BadGzipFile,
     zipfile.BadZipFile,
 )
+# What the decoder of JSON raises; the last one where a message is nested too deeply.
+JSON_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_ZLIB_DIVISOR = 31  # the first two bytes of a zlib stream are a multiple of it
 _FRAMES = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 _MEMBERS = (".csv", ".data", ".json", ".jsonl")  # what the one file in a zip may be called
 
@@ -42,13 +50,20 @@ class _Frames:
 
         self._errors = (pyarrow.ArrowException, OSError)
         self._stream: Any = pyarrow.CompressedInputStream(file, codec)
+        self._piece = bytearray()
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes; b"" at the end."""
+        """Up to `count` bytes; b"" at the end.
+
+        Into memory of our own: what the stream takes for itself it keeps after an error.
+        """
+        if len(self._piece) < count:
+            self._piece = bytearray(count)
         try:
-            return self._stream.read(count)
+            found = self._stream.readinto(memoryview(self._piece)[:count])
         except self._errors as error:
             raise EOFError(f"{error}") from None
+        return bytes(memoryview(self._piece)[:found])
 
 
 @contextmanager
@@ -87,7 +102,41 @@ def _member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
         raise FormatError(source, "", "", FormatCode.CONTENTS, reason)
     if members[0].flag_bits & 1:
         raise FormatError(source, "", "", FormatCode.CONTENTS, "the zip is encrypted")
+    check_method(members[0], source)
     return members[0]
+
+
+def check_method(member: zipfile.ZipInfo, source: str) -> None:
+    """Refuse methods other than stored and deflated: a header of theirs may ask for gigabytes."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        reason = f"expected a stored or deflated file, got method {member.compress_type}"
+        raise FormatError(source, "", "", FormatCode.UNSUPPORTED, reason)
+
+
+def is_packed(data: bytes) -> bool:
+    """Whether four bytes could be the first of gzip, zip, zlib, zstandard or lz4.
+
+    >>> is_packed(b"x\x9c\x01\x02"), is_packed(b"time")
+    (True, False)
+    """
+    zlib_stream = data[:1] == b"x" and int.from_bytes(data[:2], "big") % _ZLIB_DIVISOR == 0
+    return data in _FRAMES or data[:2] in (b"\x1f\x8b", b"PK") or zlib_stream
+
+
+def array_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type of an array file. Raises ValueError.
+
+    Version 1.0 only: its length has two bytes, where a later one could ask for gigabytes.
+    """
+    wrong = (ValueError, OverflowError, RecursionError, SyntaxError, tokenize.TokenError, Warning)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("expected an array header of version 1.0")
+            return np.lib.format.read_array_header_1_0(file)
+    except wrong as error:
+        raise ValueError(f"no header of an array: {error}") from None
 
 
 def read_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:

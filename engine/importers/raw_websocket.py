@@ -34,7 +34,7 @@ from engine.importers.common import (
     shown,
     source_name,
 )
-from engine.importers.packed import read_lines
+from engine.importers.packed import JSON_ERRORS, read_lines
 from engine.units import UnitError
 
 BLOCK_COMMANDS = 16_384  # a block ends with the first message that reaches this
@@ -233,7 +233,7 @@ class _Feed:
                 self._event(kind.event, payload)
             else:
                 self._snapshot(_SNAPSHOT.decode(payload))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except JSON_ERRORS as error:
             raise self.refusal("", FormatCode.CONTENTS, f"{error}") from None
 
     def _check_symbol(self, symbol: str) -> None:

@@ -326,10 +326,13 @@ def _frame(
     The parser fills a short line with empty fields, so the commas of the chunk are counted.
     """
     lines = chunk.count(b"\n")
+    # A first line of our own: the parser unpacks text that begins like an archive, without bound.
+    head = b"," * (len(names) - 1) + b"\n"
     try:
         frame = pl.read_csv(
-            io.BytesIO(chunk.replace(b"\r\n", b"\n")),
+            io.BytesIO(head + chunk.replace(b"\r\n", b"\n")),
             has_header=False,
+            skip_rows=1,
             schema=dict.fromkeys(names, pl.String),
             columns=[names.index(name) for name in columns],
             quote_char=None,

@@ -24,10 +24,10 @@ from typing import NoReturn
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.constants import FIRST_USER_ID, LEVERAGE_MAX, LOTS_MAX, MARKETS_MAX, MONEY_MAX
+from engine.importers.common import FormatError
+from engine.importers.whole import ROWS_MAX, read_csv_frame, read_parquet_frame
 from engine.population import margins
 from engine.population.columns import FitRow, Population, PopulationError, side_of
 from engine.population.drawn import MarketStart
@@ -38,7 +38,6 @@ from engine.venue import Market, VenueProfile
 REQUIRED = ("account_id", "market", "entry_price", "collateral", "leverage")
 OPTIONAL = ("side", "size", "lots", "isolated")
 DECIMAL_TEXT = r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$"
-ROWS_MAX = 20_000_000
 
 
 class _Table:
@@ -97,18 +96,6 @@ class _Table:
         return second.astype(np.int64)
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
-    """By pyarrow: a damaged file makes it refuse, where the reader of polars panics."""
-    with pq.ParquetFile(path) as file:
-        if file.metadata.num_rows > ROWS_MAX:
-            expected = f"expected 1 to {ROWS_MAX} rows"
-            raise PopulationError(f"{path.name}: {expected}, got {file.metadata.num_rows}")
-        table = file.read()
-    table.validate(full=True)  # text that is not UTF-8, offsets that lead nowhere
-    names = table.column_names  # without the metadata beside them
-    return pl.from_arrow(pa.Table.from_arrays(table.columns, names=names))
-
-
 def _read(path: Path) -> pl.DataFrame:
     """Every column as text; refuses unknown columns, floats and unreadable files."""
 
@@ -117,13 +104,11 @@ def _read(path: Path) -> pl.DataFrame:
 
     try:
         if path.suffix == ".parquet":
-            frame = _read_parquet(path)
+            frame = read_parquet_frame(path)
         else:
-            frame = pl.read_csv(path, infer_schema=False, quote_char=None, glob=False)
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        fail(getattr(error, "strerror", None) or str(error))
-    except pl.exceptions.PolarsError as error:
-        fail(str(error).splitlines()[0])
+            frame = read_csv_frame(path, quote_char=None)
+    except FormatError as error:
+        raise PopulationError(f"{path.name}: {error.reason}") from None
     for name in REQUIRED:
         if name not in frame.columns:
             fail(f"column {name} is missing; it has {', '.join(frame.columns)}")
