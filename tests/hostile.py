@@ -27,8 +27,8 @@ from journals import commands, create  # noqa: E402
 
 from engine.journal import JournalError, JournalReader  # noqa: E402
 from engine.population.columns import PopulationError  # noqa: E402
-from engine.population.drawn import MarketStart  # noqa: E402
 from engine.population.file import read_population  # noqa: E402
+from engine.population.margins import MarketStart  # noqa: E402
 from engine.scenario import load_scenario, setup_commands  # noqa: E402
 from engine.snapshot import read_snapshot  # noqa: E402
 from engine.strict import ScenarioError, toml_text  # noqa: E402
