@@ -32,8 +32,8 @@ ORDER = (
     ),
     *("exchange", "snapshot", "durable"),
     *("workload", "drawn_profiles", "fuzz", "coverage", "shrink", "campaign", "run_folder"),
-    *("run_journal", "measures", "replay", "verify", "convert", "export", "match", "situation"),
-    *("calculate", "wording", "explain", "across", "explain_text", "study", "bench"),
+    *("run_journal", "measures", "replay", "verify", "convert", "populate", "export", "match"),
+    *("situation", "calculate", "wording", "explain", "across", "explain_text", "study", "bench"),
     *("printing", "study_commands", "people_commands", "cli_fuzz", "cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}

@@ -21,7 +21,7 @@ TAIL_PPM = 50_000  # the share of the largest positions that the tail index is e
 BITS = 42  # of a size: classes of leverage by size are powers of two
 
 
-class _Sizes:
+class Sizes:
     """Sizes, leverage and entries of one market's crowd."""
 
     def __init__(self, volume: VolumeProfile | None) -> None:
@@ -33,6 +33,7 @@ class _Sizes:
         self.long = self.short = self.largest = self.at_most = 0
 
     def update(self, lots: np.ndarray, leverage: np.ndarray, ticks: np.ndarray, most: int) -> None:
+        """Take more positions; `most` is the largest size there can be."""
         sizes = np.abs(lots)
         if len(sizes) == 0:
             return
@@ -114,7 +115,7 @@ class Fit:
         self.spec, self.starts = spec, starts
         volumes: Mapping[str, VolumeProfile] = backing.volumes if backing else {}
         self._assets = dict(backing.assets) if backing else {}
-        self._markets = [_Sizes(volumes.get(market.market)) for market in spec.markets]
+        self._markets = [Sizes(volumes.get(market.market)) for market in spec.markets]
         self._leverage = np.zeros(LEVERAGE_MAX + 1, np.int64)
         self._held = dict.fromkeys(self._assets, (0, 0))
         self._counts = dict.fromkeys(
@@ -217,7 +218,7 @@ class Fit:
 
 
 def _market_rows(
-    spec: DrawnPopulation, market: str, sizes: _Sizes, open_interest: int
+    spec: DrawnPopulation, market: str, sizes: Sizes, open_interest: int
 ) -> list[FitRow]:
     wanted = next(each for each in spec.markets if each.market == market)
     table = [
