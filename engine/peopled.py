@@ -202,8 +202,8 @@ class Stops(Message, frozen=True, kw_only=True):
 class MarginAdders(Message, frozen=True, kw_only=True):
     """A share of the population's accounts adds margin after a warning or a margin call.
 
-    Every `every_seconds` of tape time those warned since add `part_ppm` of their first deposit,
-    at most `times` times each.
+    Every `every_seconds` of tape time those whose warning or call stands add `part_ppm` of their
+    first deposit, at most `times` times each. Whoever is being liquidated is too late.
     """
 
     share_ppm: Annotated[int, Meta(ge=1, le=c.PPM)]
@@ -216,7 +216,8 @@ class BargainHunters(Message, frozen=True, kw_only=True):
     """Accounts that buy once at market when the mark is below its moving average.
 
     Every `every_seconds` the mark is compared with its mean over the last `average_seconds`, one
-    sample an instant. A hunter waits for `below_ppm` and up to `spread_ppm` more, drawn evenly.
+    sample an instant, as many as there are yet. A hunter waits for `below_ppm` and up to
+    `spread_ppm` more, drawn evenly.
     """
 
     market: Name

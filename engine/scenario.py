@@ -27,6 +27,7 @@ from engine.messages import (
     Scenario,
     money_units,
 )
+from engine.participants import Crowd, Ground, check_participants
 from engine.patched import load_patched
 from engine.peopled import DrawnPopulation
 from engine.populated import Request
@@ -120,8 +121,23 @@ class LoadedScenario:
         return Stage(stated, schedule, self.profile, self.numbers, first_id, self.fail)
 
     def check_stage(self) -> None:
-        """Refuse named accounts and scheduled commands that do not fit the venue."""
+        """Refuse named accounts, scheduled commands and participants that do not fit the venue."""
         self._stage(c.FIRST_USER_ID).check()
+        scenario, people = self.scenario, self.scenario.population is not None
+        check_participants(scenario.participants, self.profile, self.numbers, people, self.fail)
+
+    def crowd(self) -> Crowd:
+        """The participants of one run, new and before their first act."""
+        stage, (start_ns, starts) = self.stage, self.start
+        ground = Ground(
+            profile=self.profile,
+            starts=starts,
+            start_ns=start_ns,
+            population=self.population[0],
+            first_id=stage.first_id + sum(account.copies for account in stage.accounts),
+            seed=self.scenario.seed,
+        )
+        return Crowd(self.scenario.participants, ground)
 
     def fail(self, field: str, reason: str) -> NoReturn:
         """Raise ScenarioError naming the file and the field."""
@@ -159,12 +175,14 @@ def engine_capacities(loaded: LoadedScenario) -> Capacities:
     for stated in loaded.scenario.accounts:
         accounts += stated.copies
         positions += stated.copies * (2 * len(stated.positions) + len(stated.assets))
+    crowd = loaded.crowd()
+    accounts, positions = accounts + crowd.accounts, positions + crowd.accounts
     accounts = max(least.accounts_max, accounts + c.FIRST_USER_ID)
     positions = max(least.positions_max, positions)
     return Capacities(
         accounts_max=asked.accounts_max or accounts,
         positions_max=asked.positions_max or positions,
-        orders_max=asked.orders_max or least.orders_max,
+        orders_max=asked.orders_max or least.orders_max + crowd.orders,
     )
 
 
@@ -454,3 +472,4 @@ def setup_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
     if population is not None:
         yield from population_commands(population, start_ns)
     yield from loaded.stage.setup(start_ns)
+    yield from loaded.crowd().setup()
