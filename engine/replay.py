@@ -170,7 +170,7 @@ class _Run:
         self.digest = EventDigest()
         limited = loaded.profile.losses.limits_fund
         self.audit = Audit(self.numbers, fund_is_limited=limited)
-        self.measures = Measures(loaded.profile, loaded.stage.ids)
+        self.measures = Measures(loaded.profile, loaded.stage.ids, loaded.scenario.facts)
         self.writer = RunWriter(folder, loaded.profile, watcher)
         self.watcher = watcher
         self.crowd = loaded.crowd()

@@ -32,7 +32,17 @@ ORDER = (
     ),
     *("exchange", "snapshot", "durable"),
     *("workload", "drawn_profiles", "fuzz", "coverage", "shrink", "campaign", "run_folder"),
-    *("run_journal", "measures", "replay", "verify", "convert", "populate", "export", "match"),
+    *(
+        "run_journal",
+        "measured_adl",
+        "measures",
+        "replay",
+        "verify",
+        "convert",
+        "populate",
+        "export",
+        "match",
+    ),
     *("situation", "calculate", "wording", "explain", "across", "explain_text", "study", "bench"),
     *("printing", "study_commands", "people_commands", "cli_fuzz", "cli", "__main__", "__init__"),
 )
