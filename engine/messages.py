@@ -249,9 +249,10 @@ class Scenario(Message, frozen=True, kw_only=True):
             used += [(f"population.markets[{i}]", m.market) for i, m in enumerate(drawn)]
             assets = self.population.collateral
             used += [(f"population.collateral[{i}]", m.market) for i, m in enumerate(assets)]
-        for name in ("stops", "bargain_hunters"):
-            acting = getattr(self.participants, name)
-            used += [(f"participants.{name}[{i}]", a.market) for i, a in enumerate(acting)]
+        acting, place = self.participants, "participants"
+        used += [(f"{place}.stops[{i}]", s.market) for i, s in enumerate(acting.stops)]
+        hunting = enumerate(acting.bargain_hunters)
+        used += [(f"{place}.bargain_hunters[{i}]", each.market) for i, each in hunting]
         for place, market in used:
             if market not in self.markets:
                 names = ", ".join(self.markets)

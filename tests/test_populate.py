@@ -126,6 +126,8 @@ def test_entries_follow_the_volume_of_the_days_before():
     drawn = volume.draw(100_000, Randomness(1, 1)) * BTC.numbers.tick_price
     shares = [int(((drawn >= low) & (drawn <= high)).sum()) for low, high, _ in bands]
     assert [round(share, -3) for share in shares] == [10_000, 60_000, 30_000]
+    wide = drawn[(drawn >= 600_000) & (drawn <= 650_000)]
+    assert abs(int(np.median(wide)) - 625_000) < 2_000, "anywhere within a band"
     asked = spec(leverage_median=2, leverage_sd_ppm=0)
     population = draw(asked, volumes={"BTCUSDT": volume})
     got = fitted(asked, population, volumes={"BTCUSDT": volume})
