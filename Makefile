@@ -58,7 +58,7 @@ hostile: $(VENV)/.installed-test
 campaign: $(VENV)/.installed-test
 	$(BIN)/crashtape compile
 	$(BIN)/crashtape verify fuzz --seed 0 --commands 1000000 --workers 2
-	$(BIN)/crashtape verify fuzz --seed 660 --commands 20000000 --workers 2 --compiled-only
+	$(BIN)/crashtape verify fuzz --seed 0 --commands 20000000 --workers 2 --compiled-only
 
 audit: $(VENV)/.installed-dev
 	$(BIN)/python tests/vulnerabilities.py

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from engine import study_commands
+from engine import people_commands, study_commands
 from engine.bench.commands import app as bench_app
 from engine.cli_fuzz import RunOrFuzz, fuzz
 from engine.printing import follow, print_import, print_report, progress_bar, seconds
@@ -347,6 +347,7 @@ def explain_situation(
     print(msgspec.json.encode(answer).decode() if as_json else "\n".join(explanation_lines(answer)))
 
 
+app.command()(people_commands.population)
 app.command()(study_commands.compare)
 app.command()(study_commands.sweep)
 app.command()(study_commands.reverse)
@@ -361,6 +362,7 @@ _STATUS = {
         "engine.importers.common": ("FormatError",),
         "engine.journal": ("JournalError",),
         "engine.match": ("MatchError",),
+        "engine.people_commands": ("PopulationRequestError",),
         "engine.population.columns": ("PopulationError",),
         "engine.replay": ("ReplayError",),
         "engine.run_folder": ("RunFolderError",),

@@ -5,12 +5,13 @@ followed by what it is of. Amounts are decimal text in the settlement asset, pri
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
 
 from engine import constants as c
+from engine import measured_adl
 from engine.constants import EventKind, SystemAccount
 from engine.funds import fund_ids
 from engine.messages import Fact, MeasuredFact, RunSummary
@@ -31,6 +32,7 @@ MEASURES = {
     "equity": "balance and open profit at the last mark, of an account at the end",
     "lots": "of an account at the end, over every market",
     "clawback_percent": "what winners gave of their profit, in per cent",
+    **measured_adl.MEASURES,
 }
 _PLACES = Decimal("0.0001")
 
@@ -40,9 +42,17 @@ class MeasureError(ValueError):
 
 
 class Measures:
-    """Reads every event of a run; then answers by name. `ids` are the named accounts' ids."""
+    """Reads every event of a run; then answers by name.
 
-    def __init__(self, profile: VenueProfile, ids: Mapping[str, range]) -> None:
+    `ids` are the named accounts' ids. What deleveraging did is followed only where one of `facts`
+    asks for it: that reads every fill.
+    """
+
+    def __init__(
+        self, profile: VenueProfile, ids: Mapping[str, range], facts: Sequence[Fact] = ()
+    ) -> None:
+        asked = any(fact.measure in measured_adl.MEASURES for fact in facts)
+        self._adl = measured_adl.DeleveragingMeasures(profile) if asked else None
         self._profile = profile
         names = {each.name.lower(): range(each, each + 1) for each in SystemAccount}
         funds = range(min(fund_ids(profile)), SystemAccount.INSURANCE_FUND + 1)  # of every market
@@ -56,6 +66,8 @@ class Measures:
 
     def update(self, events: np.ndarray) -> None:
         """Take the next EVENT rows."""
+        if self._adl is not None:
+            self._adl.update(events)
         kinds, counts = np.unique(events["kind"], return_counts=True)
         for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
             mine = events[events["kind"] == kind]
@@ -111,6 +123,8 @@ class Measures:
             value = getattr(summary, field, None)
             if isinstance(value, int):
                 return self._money(value) if field.endswith("_quote") else Decimal(value)
+        if self._adl is not None and name in measured_adl.MEASURES:
+            return self._adl.value(name)
         what, _, of = name.partition(":")
         try:
             return self._named(what, of, rows)

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from engine import constants as c
 from engine.column_map import ColumnMap
+from engine.peopled import DrawnPopulation, FilePopulation, Participants
 from engine.shapes import (
     DecimalText,
     Lots,
@@ -29,8 +30,6 @@ from engine.shapes import (
 from engine.staged import FUND_NAME, Account, Evidence, Fact, MeasuredFact, Scheduled
 from engine.units import UnitError, parse_decimal
 
-ACCOUNTS_MAX = 10_000_000  # of one drawn population; more does not fit a desk machine
-ENTRY_SPREAD_MAX_PPM = 500_000  # entries further off would not be a venue's open interest
 NOISE_MAX_PPM = 10_000  # 1 % a step; louder noise would drown the published points
 
 
@@ -110,64 +109,6 @@ class FundingTick(Message, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         checked_ns(self.time)
-
-
-class DrawnMarket(Message, frozen=True, kw_only=True):
-    """One market of a drawn population: its open interest and the sizes that make it up.
-
-    Sizes follow a Pareto law of tail index `size_tail_ppm` (1_200_000 is 1.2), scaled so that
-    longs and shorts each sum to `open_interest_lots`, then bounded by `lots_min` and `lots_max`.
-    """
-
-    market: Name
-    weight: Annotated[int, Meta(ge=1, le=c.PPM)] = 1
-    open_interest_lots: Lots
-    size_tail_ppm: Annotated[int, Meta(ge=200_000, le=10_000_000)] = 1_200_000
-    lots_min: Lots = 1
-    lots_max: Lots
-
-
-class DrawnPopulation(Message, tag_field="kind", tag="drawn", frozen=True, kw_only=True):
-    """A population drawn from a seed to match published aggregates.
-
-    `long_share_ppm` is the share of positions that are long: fewer longs are larger longs.
-    Leverage is lognormal round its median; a position twice the median size has its leverage
-    multiplied by 2 ** -leverage_size_elasticity_ppm. Entries are lognormal round
-    `first price * (1 + entry_shift_ppm)`. The wallet is the initial margin times a lognormal
-    factor that is never below one.
-    """
-
-    accounts: Annotated[int, Meta(ge=2, le=ACCOUNTS_MAX)]
-    markets: Annotated[list[DrawnMarket], Meta(min_length=1, max_length=c.MARKETS_MAX)]
-    long_share_ppm: Ppm = 500_000
-    isolated_ppm: Ppm = 300_000
-    hedge_ppm: Ppm = 0
-    multi_market_ppm: Ppm = 0
-    leverage_median: Annotated[int, Meta(ge=1, le=c.LEVERAGE_MAX)] = 10
-    leverage_sd_ppm: Annotated[int, Meta(ge=0, le=3_000_000)] = 800_000
-    leverage_max: Annotated[int, Meta(ge=1, le=c.LEVERAGE_MAX)] = c.LEVERAGE_MAX
-    leverage_size_elasticity_ppm: Ppm = 150_000
-    entry_sd_ppm: Annotated[int, Meta(ge=0, le=ENTRY_SPREAD_MAX_PPM)] = 30_000
-    entry_shift_ppm: Annotated[int, Meta(ge=-ENTRY_SPREAD_MAX_PPM, le=ENTRY_SPREAD_MAX_PPM)] = 0
-    wallet_factor_ppm: Annotated[int, Meta(ge=c.PPM, le=1_000 * c.PPM)] = 1_500_000
-    wallet_factor_sd_ppm: Annotated[int, Meta(ge=0, le=3_000_000)] = 500_000
-    health_buffer_ppm: Annotated[int, Meta(ge=0, le=10 * c.PPM)] = 100_000
-
-    def __post_init__(self) -> None:
-        names = [market.market for market in self.markets]
-        if len(set(names)) != len(names):
-            raise ValueError("Expected each market once in markets")
-        if self.multi_market_ppm and len(names) < 2:
-            raise ValueError("Expected two markets or more with multi_market_ppm")
-        for index, market in enumerate(self.markets):
-            if market.lots_min > market.lots_max:
-                raise ValueError(f"Expected markets[{index}].lots_min at most lots_max")
-
-
-class FilePopulation(Message, tag_field="kind", tag="file", frozen=True, kw_only=True):
-    """A population read from a CSV or Parquet file of positions (see `population/file.py`)."""
-
-    path: PathText
 
 
 class CurveLevel(Message, frozen=True, kw_only=True):
@@ -295,6 +236,7 @@ class Scenario(Message, frozen=True, kw_only=True):
     prices: Prices
     funding: list[FundingTick] = []
     population: DrawnPopulation | FilePopulation | None = None
+    participants: Participants = Participants()
     accounts: list[Account] = []
     schedule: list[Scheduled] = []
     liquidity: dict[Name, CurveLiquidity | TapeLiquidity | NoLiquidity] = {}
@@ -323,6 +265,12 @@ class Scenario(Message, frozen=True, kw_only=True):
         if isinstance(self.population, DrawnPopulation):
             drawn = self.population.markets
             used += [(f"population.markets[{i}]", m.market) for i, m in enumerate(drawn)]
+            assets = self.population.collateral
+            used += [(f"population.collateral[{i}]", m.market) for i, m in enumerate(assets)]
+        acting, place = self.participants, "participants"
+        used += [(f"{place}.stops[{i}]", s.market) for i, s in enumerate(acting.stops)]
+        hunting = enumerate(acting.bargain_hunters)
+        used += [(f"{place}.bargain_hunters[{i}]", each.market) for i, each in hunting]
         for place, market in used:
             if market not in self.markets:
                 names = ", ".join(self.markets)

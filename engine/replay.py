@@ -79,6 +79,8 @@ Say = Callable[[Progress], None]
 def rebatch(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """The same rows in arrays of exactly `size` rows; the last one may be shorter.
 
+    An empty block asks for everything before it: what is held goes out, then the empty block.
+
     >>> [rows.tolist() for rows in rebatch([np.arange(3), np.arange(2)], 2)]
     [[0, 1], [2, 0], [1]]
     """
@@ -86,6 +88,11 @@ def rebatch(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     missing = size
     for block in blocks:
         start = 0
+        if len(block) == 0:
+            if held:
+                yield np.concatenate(held)
+                held, missing = [], size
+            yield block
         while start < len(block):
             part = block[start : start + missing]
             held.append(part)
@@ -122,6 +129,8 @@ def warm_up(profile: VenueProfile, say: Say = lambda progress: None) -> int:
 def _total_commands(loaded: LoadedScenario) -> int | None:
     """How many commands history holds, where that is cheap to know."""
     prices = loaded.scenario.prices
+    if loaded.crowd().reacts:
+        return None
     if prices.points:
         return sum(len(block) for block in market_commands(loaded))
     if prices.tape is not None and prices.begin is None and prices.end is None:
@@ -161,9 +170,10 @@ class _Run:
         self.digest = EventDigest()
         limited = loaded.profile.losses.limits_fund
         self.audit = Audit(self.numbers, fund_is_limited=limited)
-        self.measures = Measures(loaded.profile, loaded.stage.ids)
+        self.measures = Measures(loaded.profile, loaded.stage.ids, loaded.scenario.facts)
         self.writer = RunWriter(folder, loaded.profile, watcher)
         self.watcher = watcher
+        self.crowd = loaded.crowd()
         self.refused: list[RefusedCommand] = []
         self.refused_reasons: Counter[str] = Counter()
         self.commands_count = 0  # handed on to the tape; those gathered are the ones after
@@ -176,9 +186,12 @@ class _Run:
         """Apply a stream of commands; those of the set-up must all be accepted."""
         before = self.commands_count
         for batch in rebatch(blocks, batch_size):
+            if len(batch) == 0:
+                continue
             self._commands.append(batch)
             self._gathered[0] += len(batch)
             for events in self.exchange.stream(batch):
+                self.crowd.observe(events)
                 self._events.append(events)
                 self._gathered[1] += len(events)
                 if self._gathered[1] >= GATHERED_ROWS:
@@ -364,8 +377,8 @@ def replay(
             run.feed(kept(setup_commands(loaded)), batch_size, "setup", None)
             setup_count = run.commands_count
             planned = _planned(run)
-            total = _total_commands(loaded)
-            run.feed(kept(market_commands(loaded)), batch_size, "replay", total)
+            total, history = _total_commands(loaded), market_commands(loaded)
+            run.feed(kept(run.crowd.commands(history)), batch_size, "replay", total)
             if journal is not None:
                 journal.finish()
             progress(Progress("report", time_ns=run.last_ns))
@@ -410,7 +423,7 @@ def simulate(
         run = _Run(loaded, None, tape, lambda progress: None, watcher=watcher)
         run.feed(setup_commands(loaded), batch_size, "setup", None)
         setup_count = run.commands_count
-        run.feed(market_commands(loaded), batch_size, "replay", None)
+        run.feed(run.crowd.commands(market_commands(loaded)), batch_size, "replay", None)
         rows, audit, summary = run.finish()
     report = _report(run, tape.tape_hash, setup_count, rows, audit, summary)
     wall_ns = time.perf_counter_ns() - started - compile_ns

@@ -118,6 +118,7 @@ class RunJournal:
     def keep(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The same COMMAND blocks, each journaled, or found in the journal, before it is yielded.
 
+        Empty blocks, which only ask for what was before them, pass through.
         Raises JournalError where the journal has another command, JournalFault where the device
         refuses.
         """

@@ -24,24 +24,26 @@ from engine.importers.catalogue import ROLE_ORDER
 from engine.importers.common import market_spec, merge_by_time
 from engine.messages import (
     CurveLiquidity,
-    DrawnPopulation,
     Patch,
-    PricePoint,
     Scenario,
     TapeLiquidity,
 )
+from engine.participants import Crowd, Ground, check_participants
 from engine.patched import load_patched
+from engine.peopled import DrawnPopulation
+from engine.populated import Request
 from engine.population.columns import (
     BLOCK_ROWS_MAX,
     FitRow,
     Population,
     PopulationError,
+    join,
     population_commands,
 )
-from engine.population.drawn import MarketStart, Randomness, draw_population, fit_rows
 from engine.population.file import file_fit_rows, read_population
+from engine.population.margins import MarketStart
 from engine.price_files import check_kind, file_rows, recorded_as
-from engine.rows import COMMAND
+from engine.price_points import POINT_KINDS, command_block, point_rows, stride_ns
 from engine.scheduled import Stage
 from engine.strict import (
     ScenarioError,
@@ -65,8 +67,6 @@ from engine.venue import (
 
 STEPS_MAX = 10_000_000  # of one stretch between two points: its noise is held in memory
 SEARCH_ROWS_MAX = 2_000_000  # how far into a tape a market's first price may be
-NOISE_STREAM = 1 << 20  # separates price noise from the streams of the population
-POINT_KINDS = {"index": CommandKind.INDEX, "mark": CommandKind.MARK, "trade": CommandKind.TRADE}
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,23 @@ class LoadedScenario:
         return Stage(stated, schedule, self.profile, self.numbers, first_id, self.fail)
 
     def check_stage(self) -> None:
-        """Refuse named accounts and scheduled commands that do not fit the venue."""
+        """Refuse named accounts, scheduled commands and participants that do not fit the venue."""
         self._stage(c.FIRST_USER_ID).check()
+        scenario, people = self.scenario, self.scenario.population is not None
+        check_participants(scenario.participants, self.profile, self.numbers, people, self.fail)
+
+    def crowd(self) -> Crowd:
+        """The participants of one run, new and before their first act."""
+        stage, (start_ns, starts) = self.stage, self.start
+        ground = Ground(
+            profile=self.profile,
+            starts=starts,
+            start_ns=start_ns,
+            population=self.population[0],
+            first_id=stage.first_id + sum(account.copies for account in stage.accounts),
+            seed=self.scenario.seed,
+        )
+        return Crowd(self.scenario.participants, ground)
 
     def fail(self, field: str, reason: str) -> NoReturn:
         """Raise ScenarioError naming the file and the field."""
@@ -164,15 +179,18 @@ def engine_capacities(loaded: LoadedScenario) -> Capacities:
     if population is not None:
         # A hedged market may hold both legs, and trading may open more than was seeded.
         accounts, positions = len(population.account_id), 2 * len(population.account_row)
+        positions += len(population.asset_row)
     for stated in loaded.scenario.accounts:
         accounts += stated.copies
         positions += stated.copies * (2 * len(stated.positions) + len(stated.assets))
+    crowd = loaded.crowd()
+    accounts, positions = accounts + crowd.accounts, positions + crowd.accounts
     accounts = max(least.accounts_max, accounts + c.FIRST_USER_ID)
     positions = max(least.positions_max, positions)
     return Capacities(
         accounts_max=asked.accounts_max or accounts,
         positions_max=asked.positions_max or positions,
-        orders_max=asked.orders_max or least.orders_max,
+        orders_max=asked.orders_max or least.orders_max + crowd.orders,
     )
 
 
@@ -270,7 +288,7 @@ def _check_points(loaded: LoadedScenario, symbol: str, role: str) -> None:
     """Refuse points off the tick grid, out of range or out of order."""
     market_id, numbers = loaded.numbers[symbol]
     decimals = loaded.profile.markets[market_id - 1].price_decimals
-    last_ns = stride_ns = 0
+    last_ns = step_ns = 0
     for index, point in enumerate(loaded.scenario.prices.points):
         if (point.market, point.role) != (symbol, role):
             continue
@@ -289,73 +307,25 @@ def _check_points(loaded: LoadedScenario, symbol: str, role: str) -> None:
             loaded.fail(
                 f"{place}.time", f"expected a time after the point before, got {point.time}"
             )
-        if last_ns and (time_ns - last_ns) // stride_ns > STEPS_MAX:
+        if last_ns and (time_ns - last_ns) // step_ns > STEPS_MAX:
             loaded.fail(f"{place}.time", f"more than {STEPS_MAX} steps after the point before")
-        last_ns, stride_ns = time_ns, _stride_ns(loaded.scenario, point)
+        last_ns, step_ns = time_ns, stride_ns(loaded.scenario.prices, point)
 
 
-def _stride_ns(scenario: Scenario, point: PricePoint) -> int:
-    """Time between two rows of the stretch that begins at a point."""
-    return (point.step_seconds or scenario.prices.step_seconds) * 1_000_000_000
-
-
-def _block(kind: CommandKind, market_id: int, time_ns: Any, price: Any) -> np.ndarray:
-    """COMMAND rows of one kind and market from columns (or scalars) of one length."""
-    block = np.zeros(np.broadcast(time_ns, price, np.zeros(1)).size, COMMAND)
-    block["kind"], block["market_id"] = kind, market_id
-    block["time_ns"], block["price"] = time_ns, price
-    return block
-
-
-def _bridge_ppm(random: Randomness, steps: int, noise_ppm: int) -> np.ndarray:
-    """A random walk of `steps` rows that begins at 0 and would be 0 again after the last, ppm.
-
-    Steps are uniform with standard deviation `noise_ppm`; all arithmetic is in integers. Without
-    noise there is nothing to draw, and no memory to take for millions of zeros.
-    """
-    if noise_ppm == 0:
-        return np.broadcast_to(np.int64(0), steps)
-    reach = noise_ppm * 1_732 // 1_000  # a uniform on -r..r has standard deviation r / sqrt(3)
-    walk = np.cumsum(random.uniform(steps) % (2 * reach + 1) - reach)
-    rows = np.arange(steps, dtype=np.int64)
-    return np.concatenate(([0], walk[:-1])) - walk[-1] * rows // steps
-
-
-def _point_rows(loaded: LoadedScenario, symbol: str, role: str) -> Iterator[np.ndarray]:
-    """The price path through the published points of one market and role, block by block.
-
-    Noise never leaves the range of the points: the published extremes stay the extremes.
-    """
-    prices = loaded.scenario.prices
+def _points(loaded: LoadedScenario, symbol: str, role: str) -> Iterator[np.ndarray]:
+    """The path through one market's points of one role."""
     market_id, numbers = loaded.numbers[symbol]
     decimals = loaded.profile.markets[market_id - 1].price_decimals
-    points = [point for point in prices.points if (point.market, point.role) == (symbol, role)]
-    kind = POINT_KINDS[role]
-    tick = numbers.tick_price
-    ticks = [parse_decimal(point.price, decimals) // tick for point in points]
-    times = [parse_time_ns(point.time) for point in points]
-    random = Randomness(loaded.scenario.seed, NOISE_STREAM + 2 * market_id + (role == "mark"))
-    for index in range(len(points) - 1):
-        stride_ns = _stride_ns(loaded.scenario, points[index])
-        span_ns = times[index + 1] - times[index]
-        steps = -(-span_ns // stride_ns)
-        noise = _bridge_ppm(random, steps, prices.noise_ppm)
-        rise = ticks[index + 1] - ticks[index] if prices.interpolation == "line" else 0
-        for start in range(0, steps, BLOCK_ROWS_MAX):
-            after_ns = np.arange(start, min(start + BLOCK_ROWS_MAX, steps)) * stride_ns
-            # Milliseconds keep rise * time in int64 for spans of months.
-            base = ticks[index] + rise * (after_ns // 1_000_000) // max(span_ns // 1_000_000, 1)
-            part = base + base * noise[start : start + len(base)] // c.PPM
-            path = np.clip(part, min(ticks), max(ticks)) * tick
-            yield _block(kind, market_id, times[index] + after_ns, path)
-    yield _block(kind, market_id, times[-1], ticks[-1] * tick)
+    points = [p for p in loaded.scenario.prices.points if (p.market, p.role) == (symbol, role)]
+    seed = loaded.scenario.seed
+    return point_rows(loaded.scenario.prices, points, market_id, numbers, decimals, seed)
 
 
 def _funding_rows(loaded: LoadedScenario) -> Iterator[np.ndarray]:
     """The scenario's own funding settlements; price 0 leaves the mark as it is."""
     for tick in loaded.scenario.funding:
         market_id, _ = loaded.numbers[tick.market]
-        block = _block(CommandKind.FUNDING, market_id, parse_time_ns(tick.time), 0)
+        block = command_block(CommandKind.FUNDING, market_id, parse_time_ns(tick.time), 0)
         block["amount"] = tick.rate_ppb
         yield block
 
@@ -408,7 +378,7 @@ def _streams(loaded: LoadedScenario) -> Iterator[Iterable[np.ndarray]]:
     for symbol in loaded.scenario.markets:
         files = [index for index, file in enumerate(prices.files) if file.market == symbol]
         roles = {point.role for point in prices.points if point.market == symbol}
-        yield from (_point_rows(loaded, symbol, role) for role in sorted(roles))
+        yield from (_points(loaded, symbol, role) for role in sorted(roles))
         for role in ROLE_ORDER:
             yield from (_file_rows(loaded, i) for i in files if prices.files[i].role == role)
 
@@ -463,6 +433,14 @@ def _find_start(loaded: LoadedScenario) -> tuple[int, dict[str, MarketStart]]:
     return start_ns, starts
 
 
+def population_request(loaded: LoadedScenario) -> Request:
+    """What the scenario asks of a drawn population; it must ask for one."""
+    wanted, scenario = loaded.scenario.population, loaded.scenario
+    assert isinstance(wanted, DrawnPopulation), "only a drawn population is asked for"
+    starts = loaded.start[1]
+    return Request(wanted, loaded.profile, starts, scenario.seed, loaded.resolve, loaded.fail)
+
+
 def _build_population(loaded: LoadedScenario) -> tuple[Population | None, list[FitRow]]:
     """Draw or read the population; refusals name the scenario."""
     wanted, starts = loaded.scenario.population, loaded.start[1]
@@ -471,11 +449,12 @@ def _build_population(loaded: LoadedScenario) -> tuple[Population | None, list[F
         return None, []
     try:
         if isinstance(wanted, DrawnPopulation):
-            order = [starts[market.market] for market in wanted.markets]
-            drawn = draw_population(wanted, order, rule, loaded.scenario.seed)
-            return drawn, fit_rows(drawn, wanted, order)
+            parts, fit = population_request(loaded).parts()
+            drawn = join(list(parts))
+            fit.update(drawn)
+            return drawn, fit.rows()
         path = loaded.resolve(wanted.path, "population.path")
-        read = read_population(path, loaded.profile, starts)
+        read = read_population(path, loaded.profile, starts, wanted.columns)
         return read, file_fit_rows(read, starts, rule)
     except PopulationError as error:
         raise ScenarioError(f"{loaded.file}: $.{error}") from None
@@ -488,11 +467,12 @@ def setup_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
     """
     start_ns, starts = loaded.start
     first = [
-        _block(CommandKind.INDEX, s.market_id, start_ns, s.first_price) for s in starts.values()
+        command_block(CommandKind.INDEX, s.market_id, start_ns, s.first_price)
+        for s in starts.values()
     ]
     yield np.concatenate(first)
     for account_id, quote in loaded.fund_deposits:
-        deposit = _block(CommandKind.DEPOSIT, 0, start_ns, 0)
+        deposit = command_block(CommandKind.DEPOSIT, 0, start_ns, 0)
         deposit["account_id"] = account_id
         deposit["amount"] = quote
         yield deposit
@@ -500,3 +480,4 @@ def setup_commands(loaded: LoadedScenario) -> Iterator[np.ndarray]:
     if population is not None:
         yield from population_commands(population, start_ns)
     yield from loaded.stage.setup(start_ns)
+    yield from loaded.crowd().setup()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from engine import constants as c
 from engine.digest import EventDigest
 from engine.exchange import Exchange
+from engine.participants import Crowd
 from engine.replay import GATHERED_ROWS, Progress, Say, rebatch, warm_up
 from engine.report.columns import Units
 from engine.report.tables import event_columns
@@ -111,12 +112,16 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks()
 
 
-def _source(run: RunFolder, data: Path | None) -> tuple[LoadedScenario, Iterable[np.ndarray]]:
-    """The scenario and every command of the run, in order."""
+def _source(
+    run: RunFolder, data: Path | None
+) -> tuple[LoadedScenario, Iterable[np.ndarray], Crowd | None]:
+    """The scenario, every command of the run, in order, and who must hear the events for them."""
     if run.tape is not None:
-        return run.loaded, read_tape(run.tape)
+        return run.loaded, read_tape(run.tape), None
     loaded = load_scenario(run.folder / SCENARIO, data=data)
-    return loaded, chain(setup_commands(loaded), market_commands(loaded))
+    crowd = loaded.crowd()
+    history = crowd.commands(market_commands(loaded))
+    return loaded, chain(setup_commands(loaded), history), crowd
 
 
 def _check_inputs(run: RunFolder, loaded: LoadedScenario) -> Iterator[str]:
@@ -139,7 +144,7 @@ def verify(
     kept no tape cannot be read again. A damaged tape or table is a difference.
     """
     run = read_run(run_dir)
-    loaded, blocks = _source(run, data)
+    loaded, blocks, crowd = _source(run, data)
     differences: list[str] = []
     digest, commands_count, events_count = EventDigest(), 0, 0
     warm_up(loaded.profile, progress)
@@ -154,7 +159,11 @@ def verify(
         recorded = _Recorded(run.folder / "events.parquet", Units(loaded.profile))
         unlike = ""
         for batch in rebatch(blocks, GATHERED_ROWS):
+            if len(batch) == 0:
+                continue
             for events in exchange.stream(batch):
+                if crowd is not None:
+                    crowd.observe(events)
                 digest.update(events)
                 events_count += len(events)
                 unlike = unlike or recorded.difference(events)

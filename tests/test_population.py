@@ -8,11 +8,15 @@ import polars as pl
 import pytest
 
 from engine.constants import PPM, CommandKind, Flag, PositionSide
-from engine.messages import DrawnMarket, DrawnPopulation
+from engine.peopled import DrawnMarket, DrawnPopulation
 from engine.population import margins
+from engine.population.chance import Randomness
 from engine.population.columns import PopulationError, population_commands
-from engine.population.drawn import MarketStart, Randomness, draw_population, fit_lots, fit_rows
+from engine.population.drawn import draw_population
 from engine.population.file import file_fit_rows, read_population
+from engine.population.fit import fit_rows
+from engine.population.margins import MarketStart
+from engine.population.sizes import fit_lots
 from engine.profile import Margin
 from engine.venue import decode_venue, load_venue, market_numbers
 

@@ -238,10 +238,24 @@ def test_the_tape_in_the_folder_is_the_run(run):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_rebatching_keeps_every_row(size):
-    blocks = [np.arange(3), np.arange(0), np.arange(3, 10), np.arange(10, 11)]
+    blocks = [np.arange(3), np.arange(3, 10), np.arange(10, 11)]
     parts = list(rebatch(blocks, size))
     assert np.concatenate(parts).tolist() == list(range(11))
     assert {len(part) for part in parts[:-1]} <= {size}
+
+
+def test_an_empty_block_asks_for_everything_before_it():
+    asked = []
+
+    def blocks():
+        for block in (np.arange(3), np.arange(0), np.arange(3, 8)):
+            asked.append(len(block))
+            yield block
+
+    parts = rebatch(blocks(), 2)
+    assert [next(parts).tolist() for _ in range(3)] == [[0, 1], [2], []]
+    assert asked == [3, 0], "what comes after it is not asked for yet"
+    assert [part.tolist() for part in parts] == [[3, 4], [5, 6], [7]]
 
 
 def test_verify_repeats_the_run(run):

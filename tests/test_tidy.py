@@ -16,15 +16,35 @@ OWN = sorted([*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rg
 
 # A file imports only from lines above its own, or from its own package.
 ORDER = (
-    *("constants", "refusal", "rows", "units", "column_map", "shapes", "staged", "messages"),
-    *("profile", "funds", "venue"),
+    *("constants", "refusal", "rows", "units", "column_map", "shapes", "staged", "peopled"),
+    *("messages", "profile", "funds", "venue"),
     *("views", "catalogue", "vectors", "core", "reference", "policies"),
     *("digest", "audit", "tape", "importers", "population", "strict", "patched", "price_files"),
-    *("scheduled", "scenario", "disk", "journal", "report", "exchange", "snapshot", "durable"),
+    *(
+        "price_points",
+        "populated",
+        "participants",
+        "scheduled",
+        "scenario",
+        "disk",
+        "journal",
+        "report",
+    ),
+    *("exchange", "snapshot", "durable"),
     *("workload", "drawn_profiles", "fuzz", "coverage", "shrink", "campaign", "run_folder"),
-    *("run_journal", "measures", "replay", "verify", "convert", "export", "match", "situation"),
-    *("calculate", "wording", "explain", "across", "explain_text", "study", "bench"),
-    *("printing", "study_commands", "cli_fuzz", "cli", "__main__", "__init__"),
+    *(
+        "run_journal",
+        "measured_adl",
+        "measures",
+        "replay",
+        "verify",
+        "convert",
+        "populate",
+        "export",
+        "match",
+    ),
+    *("situation", "calculate", "wording", "explain", "across", "explain_text", "study", "bench"),
+    *("printing", "study_commands", "people_commands", "cli_fuzz", "cli", "__main__", "__init__"),
 )
 CORE_MAY_IMPORT = {"constants", "rows", "core"}
 REFERENCE_MAY_IMPORT = {"constants", "rows", "profile", "venue", "views", "reference"}

@@ -305,10 +305,11 @@ def match(
             if fill == 0:
                 return lots, CancelReason.REDUCE_ONLY.value, traded_quote
         resting = first_order(s, market, against)
-        if orders(s)[resting]["account_row"] == account_row and self_trade != SelfTrade.ALLOW:
+        checked = self_trade != SelfTrade.ALLOW or flags & Flag.REDUCE_ONLY
+        if orders(s)[resting]["account_row"] == account_row and checked:
             if self_trade != SelfTrade.CANCEL_NEWEST:
                 cancel(s, resting, CancelReason.SELF_TRADE)
-            if self_trade != SelfTrade.CANCEL_OLDEST:
+            if self_trade == SelfTrade.CANCEL_NEWEST or self_trade == SelfTrade.CANCEL_BOTH:
                 return lots, CancelReason.SELF_TRADE.value, traded_quote
             continue
         fill = min(fill, orders(s)[resting]["lots"])

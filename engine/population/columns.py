@@ -6,7 +6,7 @@ deposit, and so on), in blocks, so that a million accounts never exist as comman
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from engine.refusal import Refusal
 from engine.rows import COMMAND
 
 BLOCK_ROWS_MAX = 65_536  # commands in one block: 4.7 MB
+
+
+def _none() -> np.ndarray:
+    return np.zeros(0, np.int64)
 
 
 class PopulationError(Refusal):
@@ -40,8 +44,10 @@ class Population:
     moved to an isolated position, `hedge` 0 or 1. Positions, shape (positions,), ordered by
     account: `account_row` index into the accounts, `market_id`, `position_side`, signed `lots`,
     `entry_price` in price units, `leverage`, `isolated` 0 or 1, `margin_quote` moved from the
-    wallet to an isolated position (0 if cross). `entries_moved` and `deposits_raised` count the
-    positions that had to be changed so that nobody starts below maintenance.
+    wallet to an isolated position (0 if cross). Collateral held, shape (assets,): `asset_row`
+    index into the accounts, `asset_market_id`, `asset_lots`. `entries_moved` and
+    `deposits_raised` count the positions that had to be changed so that nobody starts below
+    maintenance.
     """
 
     account_id: np.ndarray
@@ -55,6 +61,9 @@ class Population:
     leverage: np.ndarray
     isolated: np.ndarray
     margin_quote: np.ndarray
+    asset_row: np.ndarray = field(default_factory=_none)
+    asset_market_id: np.ndarray = field(default_factory=_none)
+    asset_lots: np.ndarray = field(default_factory=_none)
     entries_moved: int = 0
     deposits_raised: int = 0
 
@@ -64,12 +73,29 @@ class Population:
         return int(lots[lots > 0].sum()), -int(lots[lots < 0].sum())
 
 
+def join(parts: list[Population]) -> Population:
+    """Populations one after the other as one; their account ids must follow each other."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.account_id) for part in parts)]).tolist()
+    made = {}
+    for each in fields(Population):
+        values = [getattr(part, each.name) for part in parts]
+        if each.name in ("entries_moved", "deposits_raised"):
+            made[each.name] = sum(values)
+            continue
+        if each.name in ("account_row", "asset_row"):
+            values = [value + start for value, start in zip(values, starts, strict=False)]
+        made[each.name] = np.concatenate(values)
+    return Population(**made)
+
+
 def population_commands(population: Population, time_ns: int) -> Iterator[np.ndarray]:
     """Blocks of COMMAND rows that open, fund and seed every account, all at `time_ns`.
 
-    OPEN_ACCOUNT, DEPOSIT, SET_MARGIN_MODE (isolated markets only, once each), SET_LEVERAGE,
-    SEED_POSITION. Blocks hold 1..BLOCK_ROWS_MAX rows. Isolated positions are seeded first: later
-    a cross position's loss would tie up the wallet that their margin comes from.
+    OPEN_ACCOUNT, DEPOSIT, DEPOSIT_ASSET, SET_MARGIN_MODE (isolated markets only, once each),
+    SET_LEVERAGE, SEED_POSITION. Blocks hold 1..BLOCK_ROWS_MAX rows. Isolated positions are seeded
+    first: later a cross position's loss would tie up the wallet that their margin comes from.
     """
     people, rows = len(population.account_id), len(population.account_row)
     funded = np.flatnonzero(population.deposit_quote > 0)
@@ -83,6 +109,10 @@ def population_commands(population: Population, time_ns: int) -> Iterator[np.nda
         }),
         (CommandKind.DEPOSIT, funded, {
             "account_id": population.account_id, "amount": population.deposit_quote,
+        }),
+        (CommandKind.DEPOSIT_ASSET, np.arange(len(population.asset_row)), {
+            "account_id": population.account_id[population.asset_row],
+            "market_id": population.asset_market_id, "lots": population.asset_lots,
         }),
         (CommandKind.SET_MARGIN_MODE, isolated, {
             "account_id": owner, "market_id": population.market_id, "flags": flags,

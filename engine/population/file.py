@@ -12,6 +12,11 @@ One row for every position, with a header. Columns, in any order:
 | `collateral` | money this position brings; isolated positions keep it to themselves |
 | `isolated` | true or false; without the column every position is cross |
 | `leverage` | whole number, 1 to 255 |
+| `wallet` | money of the account beside its positions; may be left out |
+
+Instead of `account_id` a file may have `account`, any text (an address): the id is then a hash of
+it. With a column map the file's columns have their own names, and those it does not name are not
+read. A row of a collateral market is an asset held: `lots` or `size` of it, entry price 0.
 
 Columns of Parquet are text, whole numbers, decimals or booleans; floats are refused because they
 are not exact. An account with a long and a short row of one market is in hedge mode. Nothing is
@@ -19,25 +24,32 @@ adjusted: an account below maintenance at the first price is liquidated by it. W
 shorts differ, the clearing account keeps the difference, and the fit says so.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
-from engine.constants import FIRST_USER_ID, LEVERAGE_MAX, LOTS_MAX, MARKETS_MAX, MONEY_MAX
+from engine.constants import FIRST_USER_ID, LEVERAGE_MAX, LOTS_MAX, MARKETS_MAX, MONEY_MAX, Contract
 from engine.importers.common import FormatError
 from engine.importers.whole import ROWS_MAX, read_csv_frame, read_parquet_frame
 from engine.population import margins
 from engine.population.columns import FitRow, Population, PopulationError, side_of
-from engine.population.drawn import MarketStart
+from engine.population.margins import MarketStart
 from engine.profile import Margin
 from engine.units import format_decimal, parse_decimal
 from engine.venue import Market, VenueProfile
 
 REQUIRED = ("account_id", "market", "entry_price", "collateral", "leverage")
-OPTIONAL = ("side", "size", "lots", "isolated")
+OPTIONAL = ("side", "size", "lots", "isolated", "wallet")
 DECIMAL_TEXT = r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$"
+CHUNK_ROWS, CHUNK_BYTES = 65_536, 4 << 20
 
 
 class _Table:
@@ -96,8 +108,71 @@ class _Table:
         return second.astype(np.int64)
 
 
-def _read(path: Path) -> pl.DataFrame:
-    """Every column as text; refuses unknown columns, floats and unreadable files."""
+def _checked(name: str, frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
+    """Every column as text under the name of its meaning; refuses what is missing or unknown."""
+
+    def fail(reason: str) -> NoReturn:
+        raise PopulationError(f"{name}: {reason}")
+
+    for meaning, column in columns.items():
+        if column not in frame.columns:
+            fail(f"column {column} ({meaning}) is missing; it has {', '.join(frame.columns)}")
+    if columns:
+        frame = frame.select(pl.col(column).alias(meaning) for meaning, column in columns.items())
+    if "account" in frame.columns and "account_id" not in frame.columns:
+        frame = frame.with_columns(account_id=_ids(frame["account"])).drop("account")
+    for column in REQUIRED:
+        if column not in frame.columns:
+            fail(f"column {column} is missing; it has {', '.join(frame.columns)}")
+    if ("size" in frame.columns) == ("lots" in frame.columns):
+        fail("expected exactly one of the columns size and lots")
+    for column, kind in frame.schema.items():
+        if column not in REQUIRED + OPTIONAL:
+            fail(f"unknown column {column}")
+        if not (kind.is_integer() or kind.is_decimal() or kind in (pl.String, pl.Boolean)):
+            fail(f"column {column}: expected text, whole numbers or decimals, got {kind}")
+    return frame.cast(pl.String)
+
+
+def _ids(names: pl.Series) -> pl.Series:
+    """A number for every name, the same in every file: 60 bits of a hash, after the venue's own."""
+    known = names.cast(pl.String).unique().drop_nulls()
+    ids = [
+        str(FIRST_USER_ID + int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) // 16)
+        for name in known
+    ]
+    return names.cast(pl.String).replace_strict(known, ids, default=None, return_dtype=pl.String)
+
+
+def _frames(path: Path) -> Iterator[pl.DataFrame]:
+    """The file in chunks, as it is read; unreadable ones are refused."""
+    try:
+        if path.suffix == ".parquet":
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+                    batch.validate(full=True)
+                    table = pa.Table.from_batches([batch])
+                    yield pl.from_arrow(
+                        pa.Table.from_arrays(table.columns, names=table.column_names)
+                    )
+        else:
+            header = pl.read_csv(path, infer_schema=False, n_rows=0, glob=False).columns
+            types = dict.fromkeys(header, pa.string())
+            options = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+            reading = pa_csv.ReadOptions(block_size=CHUNK_BYTES)
+            parsing = pa_csv.ParseOptions(quote_char=False)
+            opened = pa_csv.open_csv(path, reading, parsing, options)
+            for batch in opened:
+                yield pl.from_arrow(pa.Table.from_batches([batch]))
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise PopulationError(f"{path.name}: {reason}") from None
+    except pl.exceptions.PolarsError as error:
+        raise PopulationError(f"{path.name}: {str(error).splitlines()[0]}") from None
+
+
+def _read(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
+    """The whole file."""
 
     def fail(reason: str) -> NoReturn:
         raise PopulationError(f"{path.name}: {reason}") from None
@@ -109,19 +184,10 @@ def _read(path: Path) -> pl.DataFrame:
             frame = read_csv_frame(path, quote_char=None)
     except FormatError as error:
         raise PopulationError(f"{path.name}: {error.reason}") from None
-    for name in REQUIRED:
-        if name not in frame.columns:
-            fail(f"column {name} is missing; it has {', '.join(frame.columns)}")
-    if ("size" in frame.columns) == ("lots" in frame.columns):
-        fail("expected exactly one of the columns size and lots")
-    for name, kind in frame.schema.items():
-        if name not in REQUIRED + OPTIONAL:
-            fail(f"unknown column {name}")
-        if not (kind.is_integer() or kind.is_decimal() or kind in (pl.String, pl.Boolean)):
-            fail(f"column {name}: expected text, whole numbers or decimals, got {kind}")
+    frame = _checked(path.name, frame, columns)
     if not 0 < frame.height <= ROWS_MAX:
         fail(f"expected 1 to {ROWS_MAX} rows, got {frame.height}")
-    return frame.cast(pl.String)
+    return frame
 
 
 def _signed_lots(table: _Table, market: Market, lots_max: int) -> np.ndarray:
@@ -143,23 +209,31 @@ def _signed_lots(table: _Table, market: Market, lots_max: int) -> np.ndarray:
     return lots
 
 
-def read_population(
-    path: Path, profile: VenueProfile, starts: dict[str, MarketStart]
-) -> Population:
-    """Read positions of the markets in `starts` (by symbol). Raises PopulationError with place.
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a positions file in integers, one each, in the order of the file. int64."""
 
-    Accounts are ordered by id, positions by account, then by their row in the file.
-    """
-    frame = _read(path)
-    table = _Table(path.name, frame, np.arange(frame.height))
+    account: np.ndarray
+    market_id: np.ndarray
+    lots: np.ndarray
+    entry: np.ndarray
+    leverage: np.ndarray
+    isolated: np.ndarray
+    funds: np.ndarray
+    wallet: np.ndarray
+
+
+def _rows(table: _Table, profile: VenueProfile, starts: Mapping[str, MarketStart]) -> Rows:
+    """Every row in integers; raises PopulationError with its place."""
     account = table.whole("account_id", FIRST_USER_ID, 2**62)
     leverage = table.whole("leverage", 1, LEVERAGE_MAX)
     isolated = np.zeros(table.rows, np.int64)
     if "isolated" in table.columns:
         isolated = table.word("isolated", ("false", "true"))
-    funds = table.decimal("collateral", profile.settlement.decimals, 0, MONEY_MAX)
-    if sum(int(part.sum()) for part in np.array_split(funds >> 20, 64)) >= MONEY_MAX >> 20:
-        raise PopulationError(f"{table.name}: collateral passes the money bound {MONEY_MAX}")
+    decimals = profile.settlement.decimals
+    funds, wallet = table.decimal("collateral", decimals, 0, MONEY_MAX), np.zeros_like(account)
+    if "wallet" in table.columns:
+        wallet = table.decimal("wallet", decimals, 0, MONEY_MAX)
     symbols = table.columns["market"]
     lots, entry, market_id = (np.zeros(table.rows, np.int64) for _ in range(3))
     for symbol, start in starts.items():
@@ -170,23 +244,69 @@ def read_population(
         numbers, part = start.numbers, table.part(mine)
         market_id[mine] = start.market_id
         lots[mine] = _signed_lots(part, market, numbers.open_interest_lots_max)
-        prices = part.decimal(
-            "entry_price", market.price_decimals, numbers.price_min, numbers.price_max
-        )
+        held = numbers.contract == Contract.COLLATERAL
+        low, high = (0, 0) if held else (numbers.price_min, numbers.price_max)
+        prices = part.decimal("entry_price", market.price_decimals, low, high)
         part.refuse("entry_price", prices % numbers.tick_price != 0, f"a tick of {market.tick}")
         entry[mine] = prices
+        if held:
+            part.refuse("market", lots[mine] < 0, "a collateral that is held, not owed")
+            part.refuse("collateral", funds[mine] != 0, "0 beside an asset: it is the collateral")
     table.refuse("market", market_id == 0, f"a market of {', '.join(starts)}")
-    return _assemble(table, account, market_id, lots, entry, leverage, isolated, funds)
+    return Rows(account, market_id, lots, entry, leverage, isolated, funds, wallet)
 
 
-def _assemble(
-    table: _Table, account: np.ndarray, market_id: np.ndarray, lots: np.ndarray,
-    entry: np.ndarray, leverage: np.ndarray, isolated: np.ndarray, funds: np.ndarray,
+def stream_rows(
+    path: Path, profile: VenueProfile, starts: Mapping[str, MarketStart],
+    columns: Mapping[str, str],
+) -> Iterator[Rows]:  # fmt: skip
+    """The rows chunk by chunk, each checked by itself: memory does not grow with the file.
+
+    What only the whole file shows (an account's rows that contradict each other) is not checked.
+    """
+    yield from frames_rows(path.name, _frames(path), profile, starts, columns)
+
+
+def frames_rows(
+    name: str, frames: Iterable[pl.DataFrame], profile: VenueProfile,
+    starts: Mapping[str, MarketStart], columns: Mapping[str, str],
+) -> Iterator[Rows]:  # fmt: skip
+    """The rows of frames with the columns of a positions file; `name` is said in refusals."""
+    done = 0
+    for frame in frames:
+        checked = _checked(name, frame, columns)
+        origin = np.arange(done, done + checked.height)
+        done += checked.height
+        if checked.height:
+            yield _rows(_Table(name, checked, origin), profile, starts)
+    if not done:
+        raise PopulationError(f"{name}: expected 1 row or more, got 0")
+
+
+def read_population(
+    path: Path, profile: VenueProfile, starts: Mapping[str, MarketStart],
+    columns: Mapping[str, str] | None = None,
 ) -> Population:  # fmt: skip
+    """Read positions of the markets in `starts` (by symbol). Raises PopulationError with place.
+
+    Accounts are ordered by id, positions by account, then by their row in the file.
+    """
+    frame = _read(path, columns or {})
+    table = _Table(path.name, frame, np.arange(frame.height))
+    rows = _rows(table, profile, starts)
+    money = rows.funds + rows.wallet
+    if sum(int(part.sum()) for part in np.array_split(money >> 20, 64)) >= MONEY_MAX >> 20:
+        raise PopulationError(f"{table.name}: collateral passes the money bound {MONEY_MAX}")
+    assets = [s.market_id for s in starts.values() if s.numbers.contract == Contract.COLLATERAL]
+    return _assemble(table, rows, np.isin(rows.market_id, assets))
+
+
+def _assemble(table: _Table, rows: Rows, is_asset: np.ndarray) -> Population:
     """Group the rows by account; refuse what an account cannot be."""
-    order = np.argsort(account, kind="stable")
-    people, row = np.unique(account[order], return_inverse=True)
-    market_id, lots, isolated = market_id[order], lots[order], isolated[order]
+    order = np.argsort(rows.account, kind="stable")
+    people, row = np.unique(rows.account[order], return_inverse=True)
+    market_id, lots, isolated = rows.market_id[order], rows.lots[order], rows.isolated[order]
+    funds, is_asset = rows.funds[order], is_asset[order]
     ordered = table.part(order)
     keys = row * (2 * MARKETS_MAX + 2) + market_id * 2
     repeated = np.ones(table.rows, bool)
@@ -197,24 +317,29 @@ def _assemble(
     hedge = np.zeros(len(people), np.int64)
     hedge[row[np.isin(keys, keys[lots > 0]) & np.isin(keys, keys[lots < 0])]] = 1
     deposits = np.zeros(len(people), np.int64)
-    np.add.at(deposits, row, funds[order])
+    np.add.at(deposits, row, funds + rows.wallet[order])
+    held = np.flatnonzero(~is_asset)
+    owner = row[held].astype(np.int64)
     return Population(
         account_id=people,
         deposit_quote=deposits,
         hedge=hedge,
-        account_row=row.astype(np.int64),
-        market_id=market_id,
-        position_side=side_of(lots, hedge[row]),
-        lots=lots,
-        entry_price=entry[order],
-        leverage=leverage[order],
-        isolated=isolated,
-        margin_quote=np.where(isolated > 0, funds[order], 0),
+        account_row=owner,
+        market_id=market_id[held],
+        position_side=side_of(lots[held], hedge[owner]),
+        lots=lots[held],
+        entry_price=rows.entry[order][held],
+        leverage=rows.leverage[order][held],
+        isolated=isolated[held],
+        margin_quote=np.where(isolated > 0, funds, 0)[held],
+        asset_row=row[is_asset].astype(np.int64),
+        asset_market_id=market_id[is_asset],
+        asset_lots=lots[is_asset],
     )
 
 
 def file_fit_rows(
-    population: Population, starts: dict[str, MarketStart], rule: Margin
+    population: Population, starts: Mapping[str, MarketStart], rule: Margin
 ) -> list[FitRow]:
     """What the file holds: accounts, open interest, what clearing keeps, who starts unhealthy."""
     table = [FitRow("accounts", "", None, len(population.account_id), "accounts")]
@@ -222,6 +347,14 @@ def file_fit_rows(
     np.subtract.at(equity, population.account_row, population.margin_quote)
     needs, sick_alone = np.zeros(len(equity), np.int64), 0
     for symbol, start in starts.items():
+        if start.numbers.contract == Contract.COLLATERAL:
+            held = population.asset_market_id == start.market_id
+            worth = margins.notional(population.asset_lots[held], start.first_price, start.numbers)
+            worth -= margins.mul_ppm_up(worth, np.int64(start.numbers.haircut_ppm))
+            np.add.at(equity, population.asset_row[held], worth)
+            lots = int(population.asset_lots[held].sum())
+            table.append(FitRow("collateral held", symbol, None, lots, "lots"))
+            continue
         mine = np.flatnonzero(population.market_id == start.market_id)
         lots, alone = population.lots[mine], population.isolated[mine] > 0
         gains = margins.profit(lots, population.entry_price[mine], start.first_price, start.numbers)

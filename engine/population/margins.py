@@ -14,6 +14,17 @@ from engine.constants import PPB, PPM, Payoff
 from engine.profile import Margin
 from engine.venue import MarketNumbers
 
+ENTRY_ROUNDS = 6  # an entry comes halfway closer to the mark this often before it is at the mark
+
+
+@dataclass(frozen=True)
+class MarketStart:
+    """What the draw must know of a market: its id, its numbers and its first mark."""
+
+    market_id: int
+    numbers: MarketNumbers
+    first_price: int
+
 
 def mul_ppm_up(amounts: np.ndarray, rates_ppm: np.ndarray) -> np.ndarray:
     """amounts * rates / 1e6, rounded up; int64 in and out, without a wide product.
@@ -105,3 +116,39 @@ def leverage_cap(measures: np.ndarray, numbers: MarketNumbers) -> np.ndarray:
 def faces_fit(lots_max: int, numbers: MarketNumbers) -> bool:
     """Whether lots * face stays within int64 for an inverse market (a linear one always does)."""
     return numbers.payoff == Payoff.LINEAR or lots_max * numbers.face_quote < 2**62
+
+
+def wanted_funds(
+    buffer_ppm: int, start: MarketStart, rule: Margin, leverage: np.ndarray, lots: np.ndarray,
+    entries: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Equity that keeps each position above maintenance at the first price, buffer included."""
+    at_mark = notional(lots, start.first_price, start.numbers)
+    at_entry = np.maximum(at_mark, notional(lots, entries, start.numbers))
+    needs = maintenance(Sizes(lots, at_mark, at_entry, leverage), start.numbers, rule)
+    return needs + mul_ppm_up(needs, np.int64(buffer_ppm)) + 3
+
+
+def make_healthy(
+    buffer_ppm: int, start: MarketStart, rule: Margin, leverage: np.ndarray,
+    lots: np.ndarray, entries: np.ndarray, funds: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, int, int]:  # fmt: skip
+    """Move entries towards the mark, then raise funds, until all are above maintenance.
+
+    `funds` is what backs each position alone. Returns entries, funds, moved and raised counts.
+    """
+    mark, needs = start.first_price, wanted_funds(buffer_ppm, start, rule, leverage, lots, entries)
+    sick = np.flatnonzero(funds + profit(lots, entries, mark, start.numbers) < needs)
+    moved, round_count = len(sick), 0
+    while len(sick):
+        tick = start.numbers.tick_price
+        gaps = (entries[sick] - mark) // 2 if round_count < ENTRY_ROUNDS else 0 * entries[sick]
+        entries[sick] = (mark + gaps) // tick * tick
+        gains = profit(lots[sick], entries[sick], mark, start.numbers)
+        missing = needs[sick] - funds[sick] - gains
+        if round_count == ENTRY_ROUNDS:
+            funds[sick] += np.maximum(missing, 0)
+            return entries, funds, moved, int((missing > 0).sum())
+        sick = sick[missing > 0]
+        round_count += 1
+    return entries, funds, moved, 0

@@ -147,7 +147,7 @@ class World:
         return range(1, self.system_count + 1)
 
     def is_system(self, account: Account) -> bool:
-        return account.row in self.system_rows()
+        return account.row <= self.system_count
 
     def fund_of(self, market_id: int) -> Account:
         """R130. The insurance fund that answers for a market; with 0 the venue's own."""

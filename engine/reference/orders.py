@@ -150,7 +150,9 @@ def match(
     world: World, order: Order, limit: int, cause: Cause, fee_ppm: int
 ) -> CancelReason | None:
     """R16. Trade an arriving order against the book until it is filled, nothing crosses, or a
-    rule stops it; returns that rule's reason. Trades happen at the resting order's price."""
+    rule stops it; returns that rule's reason. Trades happen at the resting order's price. A
+    reduce-only order does not trade with its own account even where that is allowed: it would
+    open again what it closes, so the resting order is cancelled."""
     market = world.markets[order.market_id]
     taker = world.accounts[order.account_row]
     taker_position = world.position(taker, order.market_id, order.position_side)
@@ -165,8 +167,10 @@ def match(
             if lots == 0:
                 return CancelReason.REDUCE_ONLY
         resting = market.book.first(against)
-        if resting.account_row == order.account_row and order.self_trade != SelfTrade.ALLOW:
-            if order.self_trade in (SelfTrade.CANCEL_OLDEST, SelfTrade.CANCEL_BOTH):
+        reduces = bool(order.flags & Flag.REDUCE_ONLY)
+        checked = reduces or order.self_trade != SelfTrade.ALLOW
+        if resting.account_row == order.account_row and checked:
+            if order.self_trade != SelfTrade.CANCEL_NEWEST:
                 cancel(world, resting, CancelReason.SELF_TRADE)
             if order.self_trade in (SelfTrade.CANCEL_NEWEST, SelfTrade.CANCEL_BOTH):
                 return CancelReason.SELF_TRADE

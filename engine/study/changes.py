@@ -16,7 +16,8 @@ import msgspec
 
 from engine import constants as c
 from engine.across import target_market
-from engine.messages import CurveLiquidity, DrawnPopulation, PricePoint
+from engine.messages import CurveLiquidity, PricePoint
+from engine.peopled import DrawnPopulation
 from engine.profile import Losses, Market
 from engine.scenario import LoadedScenario, load_scenario
 from engine.situation import SituationError

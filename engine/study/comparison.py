@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from engine.population.drawn import Randomness
+from engine.population.chance import Randomness
 from engine.replay import warm_up
 from engine.scenario import LoadedScenario, load_scenario
 from engine.strict import ScenarioError

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from engine import constants as c
 from engine.messages import DecimalText, Message, Name, PathText, Text
-from engine.population.drawn import Randomness
+from engine.population.chance import Randomness
 from engine.scenario import LoadedScenario, load_scenario
 from engine.strict import ScenarioError, decode_tree, resolve_path
 from engine.study.changes import expand, override

@@ -78,3 +78,23 @@ def test_fill_or_kill_looks_past_her_own_orders(exchange: Venue):
         expect alice long 3 @ 101
         expect alice orders 0
     """)
+
+
+def test_a_reducing_order_never_trades_with_its_own_account(exchange: Venue):
+    """R16. Short one, Alice asks for five more; her buy of five that may only reduce would open
+    again what it closes, one lot at a time: her own order goes, then Bob closes her."""
+    exchange.play("""
+        index 100
+        open alice
+        open bob
+        deposit alice 10000
+        deposit bob 10000
+        buy bob 1 @ 100
+        sell alice 1 @ 100
+        sell alice 5 @ 101 #1
+        sell bob 3 @ 102 #2
+        buy alice 5 @ 102 reduce
+        expect events CANCELLED.SELF_TRADE FILL FILL CANCELLED.REDUCE_ONLY
+        expect alice flat
+        expect queue sell 102: bob 2
+    """)
