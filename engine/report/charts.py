@@ -31,7 +31,8 @@ def milliseconds(time_ns: list[int]) -> list[float]:
     return [t / 1e6 for t in time_ns]
 
 
-def _axis(title: str, **more: Any) -> dict[str, Any]:
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with a title in the page's colours; `more` goes to the library as it is."""
     return {
         "title": {"text": title, "standoff": 8},
         "gridcolor": "var(--grid)",
@@ -45,7 +46,8 @@ def _axis(title: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def _layout(height: int, **more: Any) -> dict[str, Any]:
+def layout(height: int, **more: Any) -> dict[str, Any]:
+    """A figure's layout in the page's colours; `more` goes to the library as it is."""
     return {
         "height": height,
         "margin": {"l": 76, "r": 24, "t": 34, "b": 48},
@@ -60,15 +62,16 @@ def _layout(height: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def _clock(series: RunSeries | Closer, **more: Any) -> dict[str, Any]:
+def clock(series: RunSeries | Closer, **more: Any) -> dict[str, Any]:
     """The time axis: the same span in every picture of a page but the closer one."""
     span = milliseconds([series.first_ns, series.last_ns])
-    return _axis("Time, UTC", type="date", showgrid=False, range=span, **more)
+    return axis("Time, UTC", type="date", showgrid=False, range=span, **more)
 
 
-def _step(
+def step(
     line: Line, name: str, colour: str, stroke: dict | None = None, **more: Any
 ) -> dict[str, Any]:
+    """A line whose value holds until the next point."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -100,8 +103,8 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
 
     stretches = market.stretches
     data = [
-        _step(market.mark, "Mark price", "var(--mark)"),
-        _step(market.index, "Index price", "var(--index)", {"dash": "dot", "width": 1.4}),
+        step(market.mark, "Mark price", "var(--mark)"),
+        step(market.index, "Index price", "var(--index)", {"dash": "dot", "width": 1.4}),
         bars(
             "Liquidations",
             [s.liquidations for s in stretches],
@@ -118,14 +121,14 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
         ),
     ]
     count = {"rangemode": "tozero", "tickformat": ",d", "nticks": 4}
-    layout = _layout(
+    shape = layout(
         560,
-        xaxis=_clock(series, anchor="y3"),
-        yaxis=_axis(f"{market.symbol} price", domain=[0.44, 1.0]),
-        yaxis2=_axis("Liquidations", domain=[0.22, 0.38], **count),
-        yaxis3=_axis("ADL fills", domain=[0.0, 0.16], **count),
+        xaxis=clock(series, anchor="y3"),
+        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0]),
+        yaxis2=axis("Liquidations", domain=[0.22, 0.38], **count),
+        yaxis3=axis("ADL fills", domain=[0.0, 0.16], **count),
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}
 
 
 def fund(series: RunSeries, asset: str) -> Figure:
@@ -135,12 +138,12 @@ def fund(series: RunSeries, asset: str) -> Figure:
     """
     low, high = min(series.fund.value), max(series.fund.value)
     steady = low > 0.8 * high > 0
-    line = _step(series.fund, "Fund balance", "var(--fund)", hovertemplate="%{y:,.2f}")
-    axis = _axis(f"Fund balance, {asset}", rangemode="normal" if steady else "tozero")
+    line = step(series.fund, "Fund balance", "var(--fund)", hovertemplate="%{y:,.2f}")
+    upright = axis(f"Fund balance, {asset}", rangemode="normal" if steady else "tozero")
     if not steady:
         line |= {"fill": "tozeroy", "fillcolor": "var(--fund-fill)"}
-    layout = _layout(300, xaxis=_clock(series), yaxis=axis, showlegend=False)
-    return {"data": [line], "layout": layout}
+    shape = layout(300, xaxis=clock(series), yaxis=upright, showlegend=False)
+    return {"data": [line], "layout": shape}
 
 
 def destinations(summary: RunSummary) -> Figure:
@@ -160,15 +163,15 @@ def destinations(summary: RunSummary) -> Figure:
             "hovertemplate": f"%{{y}}: %{{x:,.2f}} {summary.asset}<extra></extra>",
         }
     ]
-    layout = _layout(
+    shape = layout(
         300,
-        xaxis=_axis(f"Notional, {summary.asset}", rangemode="tozero", nticks=5),
-        yaxis=_axis("", autorange="reversed", showgrid=False),
+        xaxis=axis(f"Notional, {summary.asset}", rangemode="tozero", nticks=5),
+        yaxis=axis("", autorange="reversed", showgrid=False),
         showlegend=False,
         hovermode="closest",
         margin={"l": 20, "r": 70, "t": 16, "b": 48},
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}
 
 
 def _labels(values: list[float]) -> list[str]:
@@ -204,15 +207,15 @@ def loss_waterfall(summary: RunSummary) -> Figure:
             "hovertemplate": f"%{{x}}: %{{text}} {summary.asset}<extra></extra>",
         }
     ]
-    layout = _layout(
+    shape = layout(
         300,
-        xaxis=_axis("", showgrid=False, tickangle=0),
-        yaxis=_axis(f"Loss still to be paid, {summary.asset}", rangemode="tozero", nticks=5),
+        xaxis=axis("", showgrid=False, tickangle=0),
+        yaxis=axis(f"Loss still to be paid, {summary.asset}", rangemode="tozero", nticks=5),
         showlegend=False,
         hovermode="closest",
         margin={"l": 70, "r": 16, "t": 28, "b": 60},
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}
 
 
 def price_map(market: MarketSeries, asset: str, series: RunSeries) -> Figure:
@@ -237,20 +240,20 @@ def price_map(market: MarketSeries, asset: str, series: RunSeries) -> Figure:
                 "hovertemplate": f"{name} at %{{y:,}}: %{{x:,.0f}} {asset}<extra></extra>",
             }
         )
-    data.append(_step(market.mark, "Mark price", "var(--ink)", xaxis="x2", hovertemplate="%{y:,}"))
-    layout = _layout(
+    data.append(step(market.mark, "Mark price", "var(--ink)", xaxis="x2", hovertemplate="%{y:,}"))
+    shape = layout(
         460,
-        xaxis2=_clock(series, overlaying="x", side="bottom", tickmode="auto"),
-        xaxis=_axis(
+        xaxis2=clock(series, overlaying="x", side="bottom", tickmode="auto"),
+        xaxis=axis(
             f"Notional per price bucket, {asset}",
             side="top",
             range=[0, 1.06 * (max(b.longs + b.shorts for b in buckets) or 1.0)],
             showgrid=False,
         ),
-        yaxis=_axis(f"{market.symbol} price"),
+        yaxis=axis(f"{market.symbol} price"),
         barmode="stack",
         hovermode="closest",
         legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
         margin={"l": 76, "r": 24, "t": 60, "b": 48},
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}

@@ -113,8 +113,14 @@ def thin(time_ns: np.ndarray, value: np.ndarray, stretches: int = LINE_STRETCHES
     >>> len(line.time_ns) <= 20, line.value[-1]
     (True, 3.0)
     """
+    kept = thin_places(time_ns, value, stretches)
+    return Line(time_ns[kept].tolist(), value[kept].tolist())
+
+
+def thin_places(time_ns: np.ndarray, value: np.ndarray, stretches: int) -> np.ndarray:
+    """Which points `thin` keeps, as places in order."""
     if len(time_ns) <= 4 * stretches:
-        return Line(time_ns.tolist(), value.tolist())
+        return np.arange(len(time_ns))
     edges = np.linspace(time_ns[0], time_ns[-1], stretches + 1)[1:-1]
     starts = np.concatenate([[0], np.searchsorted(time_ns, edges)])
     ends = np.concatenate([starts[1:], [len(time_ns)]])
@@ -124,7 +130,7 @@ def thin(time_ns: np.ndarray, value: np.ndarray, stretches: int = LINE_STRETCHES
             part = value[start:end]
             points = {start, start + int(part.argmin()), start + int(part.argmax()), end - 1}
             kept.extend(sorted(points))
-    return Line(time_ns[kept].tolist(), value[kept].tolist())
+    return np.array(kept)
 
 
 def stretch_length(first_ns: int, last_ns: int) -> int:
