@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from decimal import Decimal
 
 import msgspec
@@ -220,22 +218,6 @@ def test_page_escapes_and_stays_small(page):
     assert "16 of 16 invariants hold" in text
     assert "difference 0" in text
     assert PROFILE.hash() in text
-    assert not re.search(r'(?:src|href)="https?:', text.split("plotly.js v")[0])
+    assert not re.search(r'(?:src|href)="https?:', text)
     for part in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text):
         assert json.loads(part)["data"]
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
-def test_page_draws_every_picture_without_a_console_error(page, tmp_path):
-    switches = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-    switches += " --disable-background-networking --disable-component-update --dump-dom"
-    done = subprocess.run(
-        ["chromium", *switches.split(), "--enable-logging=stderr", "--virtual-time-budget=4000",
-         f"--user-data-dir={tmp_path}", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr
-    text = done.stdout
-    assert text.count('class="chart js-plotly-plot"') == text.count("data-figure=") == 6
-    assert text.count('class="point"') > 20  # bars
-    assert text.count('class="js-line"') >= 4  # mark, index, fund, mark over the map

@@ -121,12 +121,14 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
         ),
     ]
     count = {"rangemode": "tozero", "tickformat": ",d", "nticks": 4}
+    count["automargin"] = False  # every axis that makes its own room draws the whole again
     shape = layout(
         560,
-        xaxis=clock(series, anchor="y3"),
-        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0]),
+        xaxis=clock(series, anchor="y3", automargin=False),
+        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0], automargin=False),
         yaxis2=axis("Liquidations", domain=[0.22, 0.38], **count),
         yaxis3=axis("ADL fills", domain=[0.0, 0.16], **count),
+        margin={"l": 84, "r": 24, "t": 34, "b": 66},
     )
     return {"data": data, "layout": shape}
 

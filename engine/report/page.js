@@ -61,6 +61,7 @@ const crashtape = (function () {
     }
     redraws.forEach((redraw) => redraw());
     root.dataset.drawn = String(charts.length);
+    performance.mark("drawn");
   }
 
   function drawAtOnce() {

@@ -82,8 +82,8 @@ def _accounts(
     if not states.height:
         return None
     accounts = pl.read_parquet(Path(run_dir) / "accounts.parquet")
-    about, blocks = packed_accounts(states, marks, profile, units)
-    found = check(states, marks, accounts, profile, units)
+    found, starts = check(states, marks, accounts, profile, units)
+    about, blocks = packed_accounts(states, marks, starts, profile, units)
     return Accounts(about, blocks, found, _notable(run_dir, units, winners))
 
 
@@ -281,7 +281,7 @@ def accounts_section(views: Views, packed: Packed) -> list[str]:
     asset = text(about["asset"])
     path = table(("Time, UTC", "Mark", f"Equity, {asset}", "Requirement", "Margin ratio"), [], ())
     heads = ("Time, UTC", "Command", "Event", "Market", "Price", "Lots", "Fee", "Booked")
-    events = table((*heads, "Balance after", "Equity / requirement, or what it says"), [], ())
+    events = table((*heads, "Balance after", "Said"), [], ())
     return [
         *parts,
         "<p>Equity of one account, the requirement below which it is liquidated, and the second "
@@ -303,5 +303,7 @@ def accounts_section(views: Views, packed: Packed) -> list[str]:
             f'<div class="paged" id="xray-path" data-numbers="1 2 3 4">{path}</div>',
         ),
         "<h3>Events of the account</h3>",
+        '<p class="note">Said: equity and requirement as a liquidation begins, the equity left as '
+        "it ends, the amount of an event that moves no money.</p>",
         f'<div class="paged wide" id="xray-events" data-numbers="1 4 5 6 7 8">{events}</div></div>',
     ]

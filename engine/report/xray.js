@@ -156,6 +156,11 @@
       leg.isolated = (flags & BIT_ISOLATED) !== 0 || own !== 0;
       state.legs.set(key, leg);
     }
+    if (name === "liquidation started") {
+      const expected = expectedAtStart(state, row);
+      row.first += expected.equity;
+      row.second += expected.need || 0n;
+    }
     if (!about.booked.includes(row.kind)) {
       return 0n;
     }
@@ -166,6 +171,16 @@
       state.wallet = row.balance;
     }
     return row.balance - balance;
+  }
+
+  // At the mark of that instant, which is its price where the domain has lots in one market.
+  function expectedAtStart(state, row) {
+    const domain = keyOf(row);
+    const legs = Array.from(state.legs).filter(([key, leg]) =>
+      leg.lots !== 0n && (domain ? key === domain : !leg.isolated)
+    );
+    const held = new Set(legs.map(([key]) => key.split("/")[0]));
+    return held.size === 1 ? stands(state, domain, () => row.price) : { equity: 0n };
   }
 
   function needed(market, leg, value) {
@@ -405,6 +420,7 @@
     crashtape.redraws.push(redraw);
     crashtape.ready.then(() => show(account.value)).then(() => {
       box.dataset.ready = "yes";
+      performance.mark("account");
     });
   }
 })();

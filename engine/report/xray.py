@@ -15,8 +15,9 @@ import polars as pl
 
 from engine import constants as c
 from engine.reference.margin import maintenance_margin
+from engine.reference.margin import value as value_at
 from engine.report.columns import Units
-from engine.venue import VenueProfile
+from engine.venue import MarketNumbers, VenueProfile
 
 K = c.EventKind
 _GIVEN = (K.WITHDRAWN, K.MARGIN_MOVED, K.LIQUIDATION_FEE, K.SURPLUS, K.VENUE_FEE, K.SEIZED)
@@ -39,6 +40,13 @@ class Found(msgspec.Struct, frozen=True):
     starts: int
     equity_equal: int
     requirement_equal: int
+
+
+def is_plain(market: MarketNumbers, profile: VenueProfile) -> bool:
+    """Whether the requirement of a leg follows from its tier alone, as the page can compute it."""
+    rules = profile.margin
+    plain = rules.maintenance == "tiers" and not rules.worst_case_orders
+    return plain and not (market.slope_ppb or market.sqrt_square)
 
 
 def _codes(enum) -> dict[str, int]:
@@ -164,6 +172,11 @@ class Account:
             return [(which[0], self.legs.get(which, [0, 0, 0, 1]))]
         return [(key[0], leg) for key, leg in self.legs.items() if not leg[3]]
 
+    def only_market(self, which: tuple[int, int] | None) -> int:
+        """The market of all the lots of a domain; 0 where there are none, or several."""
+        found = {market for market, leg in self.domain(which) if leg[0]}
+        return found.pop() if len(found) == 1 else 0
+
     def stands(self, which: tuple[int, int] | None, marks: Mapping[int, int]) -> tuple[int, int]:
         """Equity and the requirement that liquidation starts below, at these marks."""
         equity = self.wallet if which is None else 0
@@ -174,7 +187,7 @@ class Account:
             mark = marks.get(market_id, 0)
             if not lots or not mark:
                 continue
-            worth = int(self._units.values(*map(np.array, ([lots], [mark], [market_id])))[0])
+            worth = value_at(market, lots, mark)
             if market.contract == c.Contract.COLLATERAL:
                 equity += worth * (c.PPM - market.haircut_ppm) // c.PPM - entry
                 continue
@@ -191,12 +204,15 @@ def check(
     accounts: pl.DataFrame,
     profile: VenueProfile,
     units: Units,
-) -> Found:
+) -> tuple[Found, dict[int, tuple[int, int, int]]]:
     """Compare with the engine: every liquidation as it began, every account at the end.
 
     `accounts` is the table of the run folder. Requirements that hang on leverage or open orders,
-    and those of forced closings, are not rebuilt; they count as not equal.
+    and those of forced closings, are not rebuilt; they count as not equal. Also by row the mark at
+    a start, and what a reader expects there of equity and requirement, where the domain has lots
+    in one market; 0 for a requirement that does not follow from the tier.
     """
+    expected: dict[int, tuple[int, int, int]] = {}
     started = int(K.LIQUIDATION_STARTED)
     whose = states.filter(pl.col("kind") == started)["account_id"].unique()
     walked = states.filter(pl.col("account_id").is_in(whose.implode()))
@@ -222,15 +238,19 @@ def check(
             starts += 1
             equity_equal += equity == row["first"]
             requirement_equal += requirement == row["second"]
+            if only := account.only_market(domain):
+                plain = is_plain(units.numbers[only - 1], profile)
+                expected[row["row"]] = (at.get(only, 0), equity, requirement if plain else 0)
         account.apply(row)
     users = accounts.filter(pl.col("account_id") >= c.FIRST_USER_ID)
-    return Found(
+    found = Found(
         accounts=users.height,
         accounts_equal=_equal_at_the_end(states, marks, users, units),
         starts=starts,
         equity_equal=equity_equal,
         requirement_equal=requirement_equal,
     )
+    return found, expected
 
 
 def _equal_at_the_end(

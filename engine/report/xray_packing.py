@@ -16,7 +16,7 @@ from engine import constants as c
 from engine.report.columns import Units
 from engine.report.document import pack
 from engine.report.series import thin_places
-from engine.report.xray import LEDGER_BIT, SIGN, K
+from engine.report.xray import LEDGER_BIT, SIGN, K, is_plain
 from engine.vectors import share_toward_zero
 from engine.venue import MarketNumbers, VenueProfile
 
@@ -39,12 +39,17 @@ def planes(values: np.ndarray) -> bytes:
     return zigzag.view(np.uint8).reshape(len(values), 8).T.tobytes()
 
 
-def surprises(states: pl.DataFrame, units: Units) -> pl.DataFrame:
-    """`entry` and `balance` as differences to what is to be expected from the row and those before.
+def surprises(
+    states: pl.DataFrame, units: Units, starts: Mapping[int, tuple[int, int, int]]
+) -> pl.DataFrame:
+    """Columns as differences to what is to be expected from the row and those before it.
 
     A fill adds its value to the entry, releases the closed share of it, or opens anew beyond zero;
     it books the profit that leaves, less the fee. Charges of a liquidation empty the balance.
+    `starts` are by row the mark as a liquidation begins, which `price` becomes, and equity and
+    requirement to be expected there.
     """
+    states = _less_expected(states, starts)
     get = {name: states[name].to_numpy() for name in states.columns if name != "reason"}
     kind, lots, moved = get["kind"], get["lots"], get["moves_lots"]
     fill, settled = kind == int(K.FILL), kind == int(K.SETTLED)
@@ -72,6 +77,22 @@ def surprises(states: pl.DataFrame, units: Units) -> pl.DataFrame:
     return states.with_columns(
         pl.Series("entry", entry),
         pl.Series("balance", np.where(booked, get["balance"] - likely, 0)),
+    )
+
+
+def _less_expected(
+    states: pl.DataFrame, starts: Mapping[int, tuple[int, int, int]]
+) -> pl.DataFrame:
+    known = pl.DataFrame(
+        [(row, *expected) for row, expected in starts.items()],
+        schema=dict.fromkeys(("row", "mark", "equity", "requirement"), pl.Int64),
+        orient="row",
+    ).with_columns(kind=pl.lit(int(K.LIQUIDATION_STARTED), pl.Int64))
+    both = states.join(known, on=["row", "kind"], how="left", maintain_order="left")
+    return both.with_columns(
+        pl.coalesce("mark", "price").alias("price"),
+        pl.col("first") - pl.col("equity").fill_null(0),
+        pl.col("second") - pl.col("requirement").fill_null(0),
     )
 
 
@@ -119,8 +140,6 @@ def _block_bytes(block: pl.DataFrame, reasons: Mapping[str, int]) -> tuple[bytes
 def _market(market: MarketNumbers, profile: VenueProfile, place: int) -> dict[str, Any]:
     """What the page needs to value a leg, in whole numbers; as text where they may be large."""
     rules = profile.margin
-    plain = rules.maintenance == "tiers" and not rules.worst_case_orders
-    plain &= not (market.slope_ppb or market.sqrt_square)
     return {
         "symbol": market.symbol,
         "decimals": profile.markets[place].price_decimals,
@@ -135,7 +154,7 @@ def _market(market: MarketNumbers, profile: VenueProfile, place: int) -> dict[st
                 market.tier_to, market.tier_maintenance_ppm, market.tier_deduction, strict=True
             )
         ]
-        if plain
+        if is_plain(market, profile)
         else None,
     }
 
@@ -156,15 +175,20 @@ def _marks(marks: pl.DataFrame) -> dict[str, Any]:
 
 
 def packed_accounts(
-    states: pl.DataFrame, marks: pl.DataFrame, profile: VenueProfile, units: Units
+    states: pl.DataFrame,
+    marks: pl.DataFrame,
+    starts: Mapping[int, tuple[int, int, int]],
+    profile: VenueProfile,
+    units: Units,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What the page says about its blocks, and the blocks by name, as many as there is room for.
 
-    Accounts that were liquidated or deleveraged come first; `left_out` counts those without room.
+    `starts` is what `xray.check` expects of liquidations as they begin. Accounts that were
+    liquidated or deleveraged come first; `left_out` counts those without room.
     """
     order = _eventful(states)
     clock = states.group_by("time_ns").agg(pl.col("seq").min()).sort("time_ns")
-    states = surprises(states, units)
+    states = surprises(states, units, starts)
     reasons = {word: place for place, word in enumerate(sorted(states["reason"].unique()))}
     blocks, data, ids, size = [], {}, [], 0
     for block in _blocks(states, order):
