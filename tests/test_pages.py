@@ -33,6 +33,7 @@ from engine.venue import load_venue
 from small_scenario import write_small
 
 FALL = ["population.accounts=400", 'prices.points.1.price="5000"', "population.hedge_ppm=200000"]
+STATE = ("kind", "market", "leg", "balance", "lots", "entry")
 DRAWN = "document.querySelectorAll('.chart.js-plotly-plot').length"
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
@@ -209,7 +210,7 @@ def expected_path(states, account: int, domain) -> list[tuple[str, str]]:
         walked = xray.Account(profile, units)
         for row in mine:
             if row["seq"] <= seq:
-                walked.apply(row)
+                walked.apply(*(row[name] for name in STATE))
         at = {1: prices[bisect_right(seqs, seq) - 1]}
         found.append(tuple(money_text(value, 6, 6) for value in walked.stands(domain, at)))
     return found
@@ -271,6 +272,8 @@ def test_parts_of_an_account_and_accounts_that_are_not_there(page, states):
 def test_the_page_prints_on_white_and_every_control_has_a_name(page):
     page.run("dispatchEvent(new Event('beforeprint'))")
     assert page.run("getComputedStyle(document.body).width") == "670px"
+    links = "Array.from(document.querySelectorAll('.sankey-link'), e => e.getBoundingClientRect())"
+    assert page.run(f"{links}.length > 5 && {links}.every(r => r.width > 100 && r.right < 720)")
     page.run("dispatchEvent(new Event('afterprint'))")
     nameless = "Array.from(document.querySelectorAll('input, select, button')).filter(e => "
     nameless += "!(e.textContent.trim() || (e.labels || []).length)).length"

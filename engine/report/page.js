@@ -42,6 +42,10 @@ const crashtape = (function () {
   function put(chart, figure) {
     const resolved = resolve(figure, getComputedStyle(root));
     const layout = { ...resolved.layout, width: chart.clientWidth };
+    // Flows would glide to their new places, which paper does not wait for.
+    if (resolved.data[0].type === "sankey") {
+      Plotly.purge(chart);
+    }
     Plotly.react(chart, resolved.data, layout, { displaylogo: false, displayModeBar: false });
   }
 
@@ -92,8 +96,10 @@ const crashtape = (function () {
     const place = document.createElement("span");
     place.setAttribute("aria-live", "polite");
     let page = 0;
-    const moves = { First: () => 0, Previous: () => page - 1, Next: () => page + 1, Last: () => last };
-    const buttons = Object.entries(moves).map(([name, target]) => {
+    const first = () => 0;
+    const moves = [["First", first], ["Previous", () => page - 1]];
+    moves.push(["Next", () => page + 1], ["Last", () => last]);
+    const buttons = moves.map(([name, target]) => {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = name;

@@ -247,7 +247,8 @@
     // Where a liquidation begins the engine itself said both numbers.
     for (const row of rows.filter((each) => begins(each) && keyOf(each) === domain)) {
       const { seq, time, price } = row;
-      path.push({ seq, time, said: 1, market: only, mark: price, equity: row.first, need: row.second });
+      const stood = { equity: row.first, need: row.second };
+      path.push({ seq, time, said: 1, market: only, mark: price, ...stood });
     }
     const place = (point) => 2n * point.seq - BigInt(point.said || 0);
     return path.sort((a, b) => (place(a) < place(b) ? -1 : 1));
@@ -264,7 +265,8 @@
   }
 
   const money = (value) => decimal(value, about.decimals);
-  const moment = (ns) => new Date(Number(ns / 1000000n)).toISOString().slice(0, 19).replace("T", " ");
+  const iso = (ns) => new Date(Number(ns / 1000000n)).toISOString();
+  const moment = (ns) => iso(ns).slice(0, 19).replace("T", " ");
   const amount = (value) => (value === null ? null : Number(value) / 10 ** about.decimals);
   const ratio = ({ equity, need }) =>
     need && equity > 0n ? Number((need * 1000000n) / equity) / 10000 : null;
@@ -330,7 +332,8 @@
     const market = about.markets[Number(row.market) - 1];
     const booked = about.booked.includes(row.kind);
     const name = about.kinds[row.kind];
-    const said = booked ? "" : [row.first, row.second].filter((v) => v !== 0n).map(money).join(" / ");
+    const numbers = booked ? [] : [row.first, row.second];
+    const said = numbers.filter((each) => each !== 0n).map(money).join(" / ");
     return [
       moment(row.time),
       row.seq.toString(),
@@ -370,7 +373,7 @@
     shown = { id, rows, path, domain };
     redraw();
     const chart = document.getElementById("xray-chart");
-    chart.setAttribute("aria-label", `Account ${id}: equity, maintenance requirement, margin ratio`);
+    chart.setAttribute("aria-label", `Account ${id}: equity, requirement, margin ratio`);
     crashtape.paged(document.getElementById("xray-path"), path.length, (i) => pathRow(path[i]));
   }
 
@@ -396,10 +399,10 @@
     choice.value = domain;
     choice.disabled = domains.size < 2;
     document.getElementById("xray-account").value = id.toString();
-    const liquidations = rows.filter((row) => row.kind === (struck || {}).kind).length;
+    const count = rows.filter(begins).length;
+    const often = count > 1 ? `${count} liquidations` : "1 liquidation";
     said.textContent =
-      `Account ${id}: ${rows.length} events, ` +
-      (struck ? `${liquidations} liquidation${liquidations > 1 ? "s" : ""}, ` : "never liquidated, ") +
+      `Account ${id}: ${rows.length} events, ${count ? often : "never liquidated"}, ` +
       `wallet at the end ${money(rows[rows.length - 1].wallet)} ${about.asset}.`;
     shown = { id, rows, domain };
     part(domain);

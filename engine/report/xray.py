@@ -25,6 +25,7 @@ _GIVEN += (K.LOSS_SHARED, K.CLAWED_BACK, K.HAIRCUT)
 _RECEIVED = (K.DEPOSITED, K.FILL, K.FUNDING_PAID, K.SHORTFALL, K.BAD_DEBT, K.SETTLED)
 _RECEIVED += (K.LOSS_COVERED, K.DEBT_WAIVED, K.POOL_PAID)
 SIGN = {int(k): 1 for k in _RECEIVED} | {int(k): -1 for k in _GIVEN}
+_MOVES_LOTS = (int(K.FILL), int(K.SETTLED))
 _OF_WALLET = [int(k) for k in (K.DEPOSITED, K.WITHDRAWN, K.MARGIN_MOVED)]
 _SETTINGS = (K.ACCOUNT_OPENED, K.LEVERAGE_SET, K.MARGIN_MODE_SET, K.POSITION_MODE_SET)
 _COLUMNS = ("seq", "time_ns", "kind", "reason", "market", "leg", "price", "balance", "lots")
@@ -152,19 +153,18 @@ class Account:
         self.wallet = 0
         self.legs: dict[tuple[int, int], list[int]] = {}  # lots, entry, margin, isolated
 
-    def apply(self, row: Mapping[str, int]) -> None:
-        """The next row of `account_states`."""
-        key = (row["market"], row["leg"] & 3)
-        if row["kind"] in (K.FILL, K.SETTLED):
-            leg = self.legs.setdefault(key, [0, 0, 0, 0])
-            leg[0], leg[1] = row["lots"], row["entry"]
-            leg[3] = int(row["leg"] & ISOLATED_BIT != 0)
-        if row["kind"] in SIGN:
-            if row["leg"] & LEDGER_BIT:
-                leg = self.legs.setdefault(key, [0, 0, 0, 1])
-                leg[2], leg[3] = row["balance"], 1
+    def apply(self, kind: int, market: int, leg: int, balance: int, lots: int, entry: int) -> None:
+        """The next row of `account_states`, by its columns."""
+        key = (market, leg & 3)
+        if kind in _MOVES_LOTS:
+            own = self.legs.setdefault(key, [0, 0, 0, 0])
+            own[0], own[1], own[3] = lots, entry, int(leg & ISOLATED_BIT != 0)
+        if kind in SIGN:
+            if leg & LEDGER_BIT:
+                own = self.legs.setdefault(key, [0, 0, 0, 1])
+                own[2], own[3] = balance, 1
             else:
-                self.wallet = row["balance"]
+                self.wallet = balance
 
     def domain(self, which: tuple[int, int] | None) -> Iterable[tuple[int, list[int]]]:
         """Market and leg of each position of a domain."""
@@ -221,27 +221,29 @@ def check(
         for market in marks["market"].unique().to_list()
     }
     places = {
-        market: np.searchsorted(table["row"].to_numpy(), walked["row"].to_numpy()) - 1
+        market: (np.searchsorted(table["row"].to_numpy(), walked["row"].to_numpy()) - 1).tolist()
         for market, table in prices.items()
     }
     known = {market: table["price"].to_list() for market, table in prices.items()}
     starts = equity_equal = requirement_equal = 0
     account, last = Account(profile, units), None
-    for place, row in enumerate(walked.iter_rows(named=True)):
-        if row["account_id"] != last:
-            account, last = Account(profile, units), row["account_id"]
-        if row["kind"] == started:
+    state = ("kind", "market", "leg", "balance", "lots", "entry")
+    order = walked.select("account_id", "row", "first", "second", *state).iter_rows()
+    for place, (whom, row, said_equity, said_requirement, *columns) in enumerate(order):
+        if whom != last:
+            account, last = Account(profile, units), whom
+        if columns[0] == started:
             at = {m: known[m][p[place]] for m, p in places.items() if p[place] >= 0}
-            isolated = row["leg"] & ISOLATED_BIT
-            domain = (row["market"], row["leg"] & 3) if isolated else None
+            domain = (columns[1], columns[2] & 3) if columns[2] & ISOLATED_BIT else None
             equity, requirement = account.stands(domain, at)
             starts += 1
-            equity_equal += equity == row["first"]
-            requirement_equal += requirement == row["second"]
+            equity_equal += equity == said_equity
+            requirement_equal += requirement == said_requirement
             if only := account.only_market(domain):
                 plain = is_plain(units.numbers[only - 1], profile)
-                expected[row["row"]] = (at.get(only, 0), equity, requirement if plain else 0)
-        account.apply(row)
+                expected[row] = (at.get(only, 0), equity, requirement if plain else 0)
+        else:
+            account.apply(*columns)
     users = accounts.filter(pl.col("account_id") >= c.FIRST_USER_ID)
     found = Found(
         accounts=users.height,
