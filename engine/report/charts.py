@@ -4,12 +4,16 @@ Colours are roles (`var(--mark)`) that the page resolves for light, dark and pri
 comes from `series.py`; nothing is computed here that is not also in a table beside the picture.
 """
 
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from engine.messages import RunSummary
 from engine.report.series import Closer, Line, MarketSeries, RunSeries
 
 Figure = dict[str, Any]
+_ROLES = ("var(--mark)", "var(--liquidation)", "var(--fund)", "var(--adl)", "var(--index)")
+_DASHES = ("solid", "dash", "dot", "dashdot")  # colour alone does not tell curves apart
 
 PAYERS = (
     ("Fund, in cash", "fund_paid_quote"),
@@ -257,5 +261,51 @@ def price_map(market: MarketSeries, asset: str, series: RunSeries) -> Figure:
         hovermode="closest",
         legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
         margin={"l": 76, "r": 24, "t": 60, "b": 48},
+    )
+    return {"data": data, "layout": shape}
+
+
+def survival(runs: Mapping[str, Sequence[int | None]], span_ns: tuple[int, int]) -> Figure:
+    """Share of runs in which something has not happened until then, one curve a name.
+
+    `runs` are the nanoseconds at which it first happened in each run, None where it never did;
+    `span_ns` the first and last nanosecond that every run was watched.
+    """
+    data = []
+    for (name, firsts), colour, dash in zip(runs.items(), cycle(_ROLES), cycle(_DASHES)):
+        happened = sorted(time for time in firsts if time is not None)
+        left = [1 - place / len(firsts) for place in range(len(happened) + 1)]
+        line = Line([span_ns[0], *happened, span_ns[1]], [*left, left[-1]])
+        stroke = {"width": 2, "dash": dash}
+        data.append(step(line, name, colour, stroke, hovertemplate="%{y:.1%}"))
+    shape = layout(
+        320,
+        xaxis=axis("Time, UTC", type="date", showgrid=False, range=milliseconds(list(span_ns))),
+        yaxis=axis("Runs without it so far", tickformat=".0%", range=[0, 1.02]),
+    )
+    return {"data": data, "layout": shape}
+
+
+def fan(time_ns: Sequence[int], quantiles: Mapping[float, Sequence[float]], title: str) -> Figure:
+    """Quantiles of a value over many runs: bands between pairs of them, the median as a line.
+
+    `quantiles` from 0 to 1, each with one value a time; a pair is q and 1 - q, both given.
+    """
+    x = milliseconds(list(time_ns))
+    hidden = {"width": 0, "shape": "hv"}
+    data: list[dict[str, Any]] = []
+    for low in sorted(q for q in quantiles if q < 0.5):
+        name = f"{1 - 2 * low:.0%} of runs"
+        edge = {"type": "scatter", "mode": "lines", "x": x, "line": hidden, "name": name}
+        inside = {"fill": "tonexty", "fillcolor": "var(--fund-fill)"}
+        data.append({**edge, "y": list(quantiles[low]), "showlegend": False})
+        data.append({**edge, "y": list(quantiles[round(1 - low, 12)]), **inside})
+    if 0.5 in quantiles:
+        middle = Line(list(time_ns), list(quantiles[0.5]))
+        data.append(step(middle, "Median", "var(--fund)", {"width": 2}))
+    shape = layout(
+        320,
+        xaxis=axis("Time, UTC", type="date", showgrid=False),
+        yaxis=axis(title),
     )
     return {"data": data, "layout": shape}
