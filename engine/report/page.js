@@ -58,6 +58,7 @@ const crashtape = (function () {
     const mine = ++drawing;
     for (const chart of charts) {
       drawOne(chart);
+      performance.mark("picture");
       await new Promise((go) => setTimeout(go));
       if (mine !== drawing) {
         return;
