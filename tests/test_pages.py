@@ -17,14 +17,17 @@ from engine.bench.page import write_results
 from engine.bench.results import Machine, Row, Table
 from engine.replay import replay
 from engine.report import xray
+from engine.report.charts import cascade
 from engine.report.columns import Units
 from engine.report.depth import changes
-from engine.report.document import ROWS_INLINE_MAX
+from engine.report.document import ROWS_INLINE_MAX, chart, document
 from engine.report.money import read_money
+from engine.report.pictures import haircuts
+from engine.report.series import Closer, Line, MarketSeries, Stretch
 from engine.report.tables import RunWriter
-from engine.report.winners import read_winners
+from engine.report.winners import Winner, Winners, read_winners
 from engine.report.words import money_text
-from engine.report.xray_packing import MARK_STRETCHES
+from engine.report.xray_packing import MARK_STRETCHES, _blocks, _eventful
 from engine.scenario import load_scenario
 from engine.study.comparison import compare, variants_of
 from engine.study.page import write_comparison
@@ -129,6 +132,33 @@ def test_a_page_draws_everything_and_says_nothing_on_the_console(browser, pages,
         backgrounds.add(browser.run("getComputedStyle(document.body).backgroundColor"))
     assert len(backgrounds) == 2
     browser.ask("Emulation.setEmulatedMedia", features=[])
+
+
+@needs_browser
+def test_pictures_with_nothing_in_them_are_drawn_too(browser, tmp_path):
+    none = [Stretch(k, None, None, None, None, k, 5.0, 0, 0.0) for k in range(3)]
+    empty = MarketSeries("X", Line([], []), Line([], []), none, False, [], 0.0)
+    figures = {
+        "free": haircuts(Winners([Winner(16, 1, 100, 0, 7)], None, 0.0), "X", 2),
+        "quiet": cascade(empty, "X", Closer(0, 3, 1, empty)),
+    }
+    body = chart("free", "a") + chart("quiet", "b")
+    (tmp_path / "empty.html").write_text(document("x", body, figures))
+    browser.open(tmp_path / "empty.html")
+    assert browser.said == []
+    assert count(browser, ".point") == 2
+
+
+def test_blocks_hold_every_row_in_order(states):
+    table = pl.concat(
+        states[2].with_columns(pl.col("account_id") + 10_000 * copy) for copy in range(40)
+    )
+    table = table.sample(fraction=1.0, shuffle=True, seed=1)
+    blocks = _blocks(table, _eventful(table))
+    assert len(blocks) > 2
+    key = ["account_id", "row", "leg"]
+    assert all(block.select(key).equals(block.select(key).sort(key)) for block in blocks)
+    assert pl.concat(blocks).select(key).sort(key).equals(table.select(key).sort(key))
 
 
 @needs_browser

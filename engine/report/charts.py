@@ -124,6 +124,7 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
             [s.adl_notional for s in stretches],
         ),
     ]
+    data = [each for each in data if each["y"]]  # an empty line beside bars breaks the axes
     count = {"rangemode": "tozero", "tickformat": ",d", "nticks": 4}
     count["automargin"] = False  # every axis that makes its own room draws the whole again
     shape = layout(

@@ -148,6 +148,7 @@ def money_flows(money: Money, asset: str, decimals: int) -> Figure:
 def haircuts(winners: Winners, asset: str, decimals: int) -> Figure:
     """Left: the haircut of each deleveraged account by its rank. Right: Lorenz curves."""
     scale = 10**decimals
+    ruler = {"type": "log", "dtick": 1}  # which an empty picture cannot have
     shown = [each for each in winners.accounts if each.haircut > 0][:RANKS_MAX]
     data: list[dict[str, Any]] = [
         {
@@ -163,6 +164,8 @@ def haircuts(winners: Winners, asset: str, decimals: int) -> Figure:
             "showlegend": False,
         }
     ]
+    if not shown:
+        data.clear()  # an empty trace would break the axes
     curves = (
         ("Haircut", [each.haircut for each in winners.accounts], "var(--adl)", "solid"),
         ("Notional taken", [each.notional for each in winners.accounts], "var(--mark)", "dash"),
@@ -201,7 +204,7 @@ def haircuts(winners: Winners, asset: str, decimals: int) -> Figure:
     shape = layout(
         360,
         xaxis=axis("Rank of the account by haircut", domain=[0, 0.44], showgrid=False),
-        yaxis=axis(f"Haircut, {asset}", type="log", dtick=1),
+        yaxis=axis(f"Haircut, {asset}", **(ruler if shown else {})),
         xaxis2=axis("Accounts, smallest first", domain=[0.58, 1], anchor="y2", **per_cent),
         yaxis2=axis("Share of the total", anchor="x2", **per_cent),
         hovermode="closest",

@@ -277,6 +277,8 @@ def _market(
         known = prices.filter(pl.col(name).is_not_null())
         changed = known.filter((pl.col(name) != pl.col(name).shift(1)).fill_null(True))
         line = thin(changed["t"].to_numpy(), changed[name].to_numpy())
+        if not line.time_ns:
+            line = _before(tables["marks"].filter(mine), f"{name}_price", clock[0])
         lines[name] = reaching(line, clock[1])
     fills = closed.filter((pl.col("market") == symbol) & pl.col("t").is_between(*clock[:2]))
     if planned is not None and symbol in planned:
@@ -294,6 +296,14 @@ def _market(
         map_buckets=buckets,
         map_outside=outside,
     )
+
+
+def _before(marks: pl.LazyFrame, column: str, first_ns: int) -> Line:
+    """The last price before a stretch in which it never changed; empty if none was known."""
+    time = pl.col("time").cast(pl.Int64)
+    known = marks.filter((time < first_ns) & pl.col(column).is_not_null())
+    last = known.select(pl.col(column).cast(pl.Float64)).tail(1).collect()
+    return Line([first_ns], last[column].to_list()) if last.height else Line([], [])
 
 
 def _stretches(

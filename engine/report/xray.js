@@ -237,6 +237,8 @@
         }
       });
     }
+    const end = rows[rows.length - 1];
+    points.set(end.seq, end.time);
     const seqs = rows.map((row) => row.seq);
     const only = markets.size === 1 ? Array.from(markets)[0] : 0;
     const path = Array.from(points, ([seq, time]) => {

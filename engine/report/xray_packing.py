@@ -117,7 +117,9 @@ def _blocks(states: pl.DataFrame, order: pl.DataFrame) -> list[pl.DataFrame]:
         block=((pl.col("rows").cum_sum() - pl.col("rows")) // BLOCK_ROWS).cast(pl.Int64)
     )
     joined = states.join(ordered.select("account_id", "block"), on="account_id")
-    return joined.sort("block", "account_id", "row").partition_by("block", maintain_order=True)
+    # `leg` puts the wallet's row of a margin transfer before that of the position
+    ordered = joined.sort("block", "account_id", "row", "leg")
+    return ordered.partition_by("block", maintain_order=True)
 
 
 def _block_bytes(block: pl.DataFrame, reasons: Mapping[str, int]) -> tuple[bytes, int]:
