@@ -146,7 +146,7 @@ def test_pictures_with_nothing_in_them_are_drawn_too(browser, tmp_path):
     (tmp_path / "empty.html").write_text(document("x", body, figures))
     browser.open(tmp_path / "empty.html")
     assert browser.said == []
-    assert count(browser, ".point") == 2
+    assert count(browser, ".point") == 6  # three stretches, two kinds of bars
 
 
 def test_blocks_hold_every_row_in_order(states):
