@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from decimal import Decimal
 
 import msgspec
@@ -14,7 +12,7 @@ import pytest
 
 from engine import constants as c
 from engine.audit import Audit
-from engine.report import words
+from engine.report import charts, words
 from engine.report.page import page_data, render_page, write_page
 from engine.report.series import price_buckets, read_series, stretch_length, thin
 from engine.report.tables import RunSummary, RunWriter
@@ -169,6 +167,23 @@ def test_stretches_fit_the_table(seconds):
     assert seconds * 10**9 // length < 96
 
 
+def test_a_survival_curve_falls_where_it_happened_and_never_comes_back():
+    data = charts.survival({"all": [40, None, 20, 20], "none": [None]}, (0, 100))["data"]
+    assert [t * 1e6 for t in data[0]["x"]] == [0, 20, 20, 40, 100]
+    assert data[0]["y"] == [1.0, 0.75, 0.5, 0.25, 0.25]
+    assert data[1]["y"] == [1.0, 1.0]
+    assert data[0]["line"]["dash"] != data[1]["line"]["dash"]
+
+
+def test_a_fan_fills_between_pairs_of_quantiles():
+    given = {0.05: [1, 2], 0.95: [9, 8], 0.25: [3, 3], 0.75: [7, 6], 0.5: [5, 5]}
+    data = charts.fan([0, 10], given, "Fund balance, USDT")["data"]
+    assert [each["name"] for each in data if each.get("fill")] == ["90% of runs", "50% of runs"]
+    assert [each["y"] for each in data] == [[1, 2], [9, 8], [3, 3], [7, 6], [5, 5]]
+    with pytest.raises(KeyError):
+        charts.fan([0], {0.1: [1]}, "")
+
+
 def test_price_buckets_lose_nothing():
     draw = np.random.default_rng(1)
     prices, notional = draw.uniform(1, 9_000, 5_000), draw.uniform(0, 9, 5_000)
@@ -220,22 +235,6 @@ def test_page_escapes_and_stays_small(page):
     assert "16 of 16 invariants hold" in text
     assert "difference 0" in text
     assert PROFILE.hash() in text
-    assert not re.search(r'(?:src|href)="https?:', text.split("plotly.js v")[0])
+    assert not re.search(r'(?:src|href)="https?:', text)
     for part in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text):
         assert json.loads(part)["data"]
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
-def test_page_draws_every_picture_without_a_console_error(page, tmp_path):
-    switches = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-    switches += " --disable-background-networking --disable-component-update --dump-dom"
-    done = subprocess.run(
-        ["chromium", *switches.split(), "--enable-logging=stderr", "--virtual-time-budget=4000",
-         f"--user-data-dir={tmp_path}", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr
-    text = done.stdout
-    assert text.count('class="chart js-plotly-plot"') == text.count("data-figure=") == 6
-    assert text.count('class="point"') > 20  # bars
-    assert text.count('class="js-line"') >= 4  # mark, index, fund, mark over the map

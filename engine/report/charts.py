@@ -4,12 +4,16 @@ Colours are roles (`var(--mark)`) that the page resolves for light, dark and pri
 comes from `series.py`; nothing is computed here that is not also in a table beside the picture.
 """
 
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from engine.messages import RunSummary
 from engine.report.series import Closer, Line, MarketSeries, RunSeries
 
 Figure = dict[str, Any]
+_ROLES = ("var(--mark)", "var(--liquidation)", "var(--fund)", "var(--adl)", "var(--index)")
+_DASHES = ("solid", "dash", "dot", "dashdot")  # colour alone does not tell curves apart
 
 PAYERS = (
     ("Fund, in cash", "fund_paid_quote"),
@@ -31,7 +35,8 @@ def milliseconds(time_ns: list[int]) -> list[float]:
     return [t / 1e6 for t in time_ns]
 
 
-def _axis(title: str, **more: Any) -> dict[str, Any]:
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with a title in the page's colours; `more` goes to the library as it is."""
     return {
         "title": {"text": title, "standoff": 8},
         "gridcolor": "var(--grid)",
@@ -45,7 +50,8 @@ def _axis(title: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def _layout(height: int, **more: Any) -> dict[str, Any]:
+def layout(height: int, **more: Any) -> dict[str, Any]:
+    """A figure's layout in the page's colours; `more` goes to the library as it is."""
     return {
         "height": height,
         "margin": {"l": 76, "r": 24, "t": 34, "b": 48},
@@ -60,15 +66,16 @@ def _layout(height: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def _clock(series: RunSeries | Closer, **more: Any) -> dict[str, Any]:
+def clock(series: RunSeries | Closer, **more: Any) -> dict[str, Any]:
     """The time axis: the same span in every picture of a page but the closer one."""
     span = milliseconds([series.first_ns, series.last_ns])
-    return _axis("Time, UTC", type="date", showgrid=False, range=span, **more)
+    return axis("Time, UTC", type="date", showgrid=False, range=span, **more)
 
 
-def _step(
+def step(
     line: Line, name: str, colour: str, stroke: dict | None = None, **more: Any
 ) -> dict[str, Any]:
+    """A line whose value holds until the next point."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -100,8 +107,8 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
 
     stretches = market.stretches
     data = [
-        _step(market.mark, "Mark price", "var(--mark)"),
-        _step(market.index, "Index price", "var(--index)", {"dash": "dot", "width": 1.4}),
+        step(market.mark, "Mark price", "var(--mark)"),
+        step(market.index, "Index price", "var(--index)", {"dash": "dot", "width": 1.4}),
         bars(
             "Liquidations",
             [s.liquidations for s in stretches],
@@ -117,15 +124,18 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
             [s.adl_notional for s in stretches],
         ),
     ]
+    data = [each for each in data if each["y"]]  # an empty line beside bars breaks the axes
     count = {"rangemode": "tozero", "tickformat": ",d", "nticks": 4}
-    layout = _layout(
+    count["automargin"] = False  # every axis that makes its own room draws the whole again
+    shape = layout(
         560,
-        xaxis=_clock(series, anchor="y3"),
-        yaxis=_axis(f"{market.symbol} price", domain=[0.44, 1.0]),
-        yaxis2=_axis("Liquidations", domain=[0.22, 0.38], **count),
-        yaxis3=_axis("ADL fills", domain=[0.0, 0.16], **count),
+        xaxis=clock(series, anchor="y3", automargin=False),
+        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0], automargin=False),
+        yaxis2=axis("Liquidations", domain=[0.22, 0.38], **count),
+        yaxis3=axis("ADL fills", domain=[0.0, 0.16], **count),
+        margin={"l": 84, "r": 24, "t": 34, "b": 66},
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}
 
 
 def fund(series: RunSeries, asset: str) -> Figure:
@@ -135,12 +145,12 @@ def fund(series: RunSeries, asset: str) -> Figure:
     """
     low, high = min(series.fund.value), max(series.fund.value)
     steady = low > 0.8 * high > 0
-    line = _step(series.fund, "Fund balance", "var(--fund)", hovertemplate="%{y:,.2f}")
-    axis = _axis(f"Fund balance, {asset}", rangemode="normal" if steady else "tozero")
+    line = step(series.fund, "Fund balance", "var(--fund)", hovertemplate="%{y:,.2f}")
+    upright = axis(f"Fund balance, {asset}", rangemode="normal" if steady else "tozero")
     if not steady:
         line |= {"fill": "tozeroy", "fillcolor": "var(--fund-fill)"}
-    layout = _layout(300, xaxis=_clock(series), yaxis=axis, showlegend=False)
-    return {"data": [line], "layout": layout}
+    shape = layout(300, xaxis=clock(series), yaxis=upright, showlegend=False)
+    return {"data": [line], "layout": shape}
 
 
 def destinations(summary: RunSummary) -> Figure:
@@ -160,15 +170,15 @@ def destinations(summary: RunSummary) -> Figure:
             "hovertemplate": f"%{{y}}: %{{x:,.2f}} {summary.asset}<extra></extra>",
         }
     ]
-    layout = _layout(
+    shape = layout(
         300,
-        xaxis=_axis(f"Notional, {summary.asset}", rangemode="tozero", nticks=5),
-        yaxis=_axis("", autorange="reversed", showgrid=False),
+        xaxis=axis(f"Notional, {summary.asset}", rangemode="tozero", nticks=5),
+        yaxis=axis("", autorange="reversed", showgrid=False),
         showlegend=False,
         hovermode="closest",
         margin={"l": 20, "r": 70, "t": 16, "b": 48},
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}
 
 
 def _labels(values: list[float]) -> list[str]:
@@ -204,15 +214,15 @@ def loss_waterfall(summary: RunSummary) -> Figure:
             "hovertemplate": f"%{{x}}: %{{text}} {summary.asset}<extra></extra>",
         }
     ]
-    layout = _layout(
+    shape = layout(
         300,
-        xaxis=_axis("", showgrid=False, tickangle=0),
-        yaxis=_axis(f"Loss still to be paid, {summary.asset}", rangemode="tozero", nticks=5),
+        xaxis=axis("", showgrid=False, tickangle=0),
+        yaxis=axis(f"Loss still to be paid, {summary.asset}", rangemode="tozero", nticks=5),
         showlegend=False,
         hovermode="closest",
         margin={"l": 70, "r": 16, "t": 28, "b": 60},
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}
 
 
 def price_map(market: MarketSeries, asset: str, series: RunSeries) -> Figure:
@@ -237,20 +247,66 @@ def price_map(market: MarketSeries, asset: str, series: RunSeries) -> Figure:
                 "hovertemplate": f"{name} at %{{y:,}}: %{{x:,.0f}} {asset}<extra></extra>",
             }
         )
-    data.append(_step(market.mark, "Mark price", "var(--ink)", xaxis="x2", hovertemplate="%{y:,}"))
-    layout = _layout(
+    data.append(step(market.mark, "Mark price", "var(--ink)", xaxis="x2", hovertemplate="%{y:,}"))
+    shape = layout(
         460,
-        xaxis2=_clock(series, overlaying="x", side="bottom", tickmode="auto"),
-        xaxis=_axis(
+        xaxis2=clock(series, overlaying="x", side="bottom", tickmode="auto"),
+        xaxis=axis(
             f"Notional per price bucket, {asset}",
             side="top",
             range=[0, 1.06 * (max(b.longs + b.shorts for b in buckets) or 1.0)],
             showgrid=False,
         ),
-        yaxis=_axis(f"{market.symbol} price"),
+        yaxis=axis(f"{market.symbol} price"),
         barmode="stack",
         hovermode="closest",
         legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
         margin={"l": 76, "r": 24, "t": 60, "b": 48},
     )
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": shape}
+
+
+def survival(runs: Mapping[str, Sequence[int | None]], span_ns: tuple[int, int]) -> Figure:
+    """Share of runs in which something has not happened until then, one curve a name.
+
+    `runs` are the nanoseconds at which it first happened in each run, None where it never did;
+    `span_ns` the first and last nanosecond that every run was watched.
+    """
+    data = []
+    for (name, firsts), colour, dash in zip(runs.items(), cycle(_ROLES), cycle(_DASHES)):
+        happened = sorted(time for time in firsts if time is not None)
+        left = [1 - place / len(firsts) for place in range(len(happened) + 1)]
+        line = Line([span_ns[0], *happened, span_ns[1]], [*left, left[-1]])
+        stroke = {"width": 2, "dash": dash}
+        data.append(step(line, name, colour, stroke, hovertemplate="%{y:.1%}"))
+    shape = layout(
+        320,
+        xaxis=axis("Time, UTC", type="date", showgrid=False, range=milliseconds(list(span_ns))),
+        yaxis=axis("Runs without it so far", tickformat=".0%", range=[0, 1.02]),
+    )
+    return {"data": data, "layout": shape}
+
+
+def fan(time_ns: Sequence[int], quantiles: Mapping[float, Sequence[float]], title: str) -> Figure:
+    """Quantiles of a value over many runs: bands between pairs of them, the median as a line.
+
+    `quantiles` from 0 to 1, each with one value a time; a pair is q and 1 - q, both given.
+    """
+    x = milliseconds(list(time_ns))
+    hidden = {"width": 0, "shape": "hv"}
+    data: list[dict[str, Any]] = []
+    for low in sorted(q for q in quantiles if q < 0.5):
+        name = f"{1 - 2 * low:.0%} of runs"
+        edge = {"type": "scatter", "mode": "lines", "x": x, "line": hidden, "name": name}
+        inside = {"fill": "tonexty", "fillcolor": "var(--fund-fill)"}
+        data.append({**edge, "y": list(quantiles[low]), "showlegend": False})
+        data.append({**edge, "y": list(quantiles[round(1 - low, 12)]), **inside})
+    if 0.5 in quantiles:
+        middle = Line(list(time_ns), list(quantiles[0.5]))
+        data.append(step(middle, "Median", "var(--fund)", {"width": 2}))
+    shape = layout(
+        320,
+        xaxis=axis("Time, UTC", type="date", showgrid=False),
+        yaxis=axis(title),
+    )
+    return {"data": data, "layout": shape}

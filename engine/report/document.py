@@ -1,25 +1,49 @@
 """The frame of a self-contained page: styles, library, data and a few elements, all escaped.
 
 Every text that came from a file is escaped, and JSON inside a page cannot close its script element.
+The charting library and everything large are packed (gzip, base64): the browser unpacks them, the
+library at once, tables and accounts only when somebody looks at them.
 """
 
+import base64
+import gzip
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from plotly.offline import get_plotlyjs
 
 _HERE = Path(__file__).parent
+ROWS_INLINE_MAX = 100  # of a table that is written out; longer ones are packed and paged
 
 
-def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
-    """A whole page as text: the body, then the figures by name, the library and our script."""
-    scripts = "\n".join(
-        f'<script type="application/json" id="figure-{name}">{json_text(figure)}</script>'
-        for name, figure in figures.items()
+def document(
+    title: str,
+    body: str,
+    figures: Mapping[str, Any],
+    packed: Mapping[str, str] | None = None,
+    scripts: Sequence[str] = (),
+) -> str:
+    """A whole page as text: the body, then the figures by name, the library and our scripts.
+
+    `packed` is data by name, as `pack` gives it; `scripts` are further files beside this one.
+    """
+    data = "\n".join(
+        [
+            *(
+                f'<script type="application/json" id="figure-{name}">{json_text(figure)}</script>'
+                for name, figure in figures.items()
+            ),
+            *(
+                f'<script type="text/plain" id="packed-{name}">{content}</script>'
+                for name, content in {**(packed or {}), "library": _library()}.items()
+            ),
+        ]
     )
+    ours = "".join(f"<script>\n{asset(name)}</script>\n" for name in ("page.js", *scripts))
     return (
         "<!doctype html>\n"
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -28,10 +52,18 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
         '<link rel="icon" href="data:,">\n'
         f"<title>{text(title)}</title>\n"
         f"<style>\n{asset('page.css')}</style>\n</head>\n<body>\n"
-        f"{body}\n{scripts}\n"
-        f"<script>{get_plotlyjs()}</script>\n"
-        f"<script>\n{asset('page.js')}</script>\n</body>\n</html>\n"
+        f"{body}\n{data}\n{ours}</body>\n</html>\n"
     )
+
+
+def pack(data: bytes) -> str:
+    """Bytes as base64 text of their gzip; equal bytes give equal text."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode("ascii")
+
+
+@cache
+def _library() -> str:
+    return pack(get_plotlyjs().encode())
 
 
 def asset(name: str) -> str:
@@ -65,6 +97,26 @@ def table(
         f'<table class="{kind}"><thead><tr>{cells("th", heads)}</tr></thead>\n'
         f"<tbody>{body}</tbody></table>"
     )
+
+
+class Packed:
+    """Packed data of one page, and the tables that are filled from it a page of rows at a time."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, str] = {}
+
+    def table(
+        self, name: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]
+    ) -> str:
+        """A table of plain texts: short ones as they are, long ones with buttons to turn pages."""
+        if len(rows) <= ROWS_INLINE_MAX:
+            return table(heads, rows, numbers)
+        columns = list(map(list, zip(*rows, strict=True)))
+        self.data[f"rows-{name}"] = pack(json_text(columns).encode())
+        return (
+            f'<div class="paged" data-rows="packed-rows-{name}" data-count="{len(rows)}" '
+            f'data-numbers="{" ".join(map(str, numbers))}">{table(heads, [], numbers)}</div>'
+        )
 
 
 def details(label: str, inside: str) -> str:

@@ -5,8 +5,7 @@ escaped, and JSON inside the page cannot close its script element. Numbers come 
 tables (`series.py`) and its summary; this file only lays them out.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,15 +13,34 @@ import msgspec
 from engine.audit import AuditResult, Check
 from engine.messages import RunSummary
 from engine.report import charts, words
+from engine.report.document import Packed, document
 from engine.report.document import chart as _chart
 from engine.report.document import details as _details
-from engine.report.document import document
 from engine.report.document import table as _table
 from engine.report.document import text as _text
+from engine.report.sections import (
+    Figures,
+    Views,
+    accounts_section,
+    depth_section,
+    money_part,
+    read_views,
+    winners_section,
+)
 from engine.report.series import Closer, LiquidationMap, MarketSeries, RunSeries, read_series
 from engine.venue import VenueProfile
 
-_ORDINARY = 1_000_000_000
+_CONTENTS = (
+    ("cascade", "Cascade"),
+    ("depth", "Depth"),
+    ("fund", "Fund"),
+    ("losses", "Losses"),
+    ("money", "Money"),
+    ("map", "Liquidation prices"),
+    ("winners", "Deleveraging"),
+    ("accounts", "One account"),
+    ("basis", "What this rests on"),
+)
 
 
 class PageData(msgspec.Struct, kw_only=True):
@@ -39,6 +57,7 @@ class PageData(msgspec.Struct, kw_only=True):
     rows: list[words.SummaryRow]
     summary: RunSummary
     series: RunSeries
+    views: Views
     facts: list[tuple[str, str]]
     hashes: list[tuple[str, str]]
     assumptions: list[tuple[str, str]]
@@ -64,13 +83,15 @@ def page_data(
     long, -1 short): where accounts would be liquidated as seen at the start. Without it the
     map shows where they were. `assumed` are assumptions beside those of the profile.
     """
+    series = read_series(run_dir, planned)
     return PageData(
         title=title,
         kicker=kicker,
         verdict=words.verdict(summary),
         rows=words.summary_rows(summary, audit.identity_difference if audit else None),
         summary=summary,
-        series=read_series(run_dir, planned),
+        series=series,
+        views=read_views(run_dir, profile, series),
         facts=list(facts),
         hashes=list(hashes),
         assumptions=[*assumed, *words.assumptions(profile)],
@@ -79,51 +100,30 @@ def page_data(
 
 
 def write_page(path: str | Path, data: PageData) -> None:
-    """Write the page as UTF-8; below 10 MB, of which the charting library is about half."""
+    """Write the page as UTF-8; below 10 MB, of which the charting library is two."""
     Path(path).write_text(render_page(data), encoding="utf-8")
 
 
 def render_page(data: PageData) -> str:
     """The page as text."""
-    figures: dict[str, charts.Figure] = {}
+    figures: Figures = {}
+    packed = Packed()
+    asset, decimals = data.summary.asset, data.summary.money_decimals
     body = "\n".join(
         [
             *_opening(data),
             *_cascade_section(data, figures),
+            *depth_section(data.views, data.series, figures, packed),
             *_fund_section(data, figures),
             *_loss_section(data, figures),
+            *money_part(data.views, asset, decimals, figures),
             *_map_section(data, figures),
+            *winners_section(data.views, asset, decimals, figures, packed),
+            *accounts_section(data.views, packed),
             *_closing(data),
         ]
     )
-    return document(data.title, body, figures)
-
-
-def _number(value: float | None, places: int = 0) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.{places}f}".replace("-", "\u2212")
-
-
-def _places(values: Iterable[float]) -> int:
-    """Decimals that make a column of money readable."""
-    largest = max((abs(value) for value in values), default=0.0)
-    return 0 if largest >= 10_000 or not largest else 2 if largest >= 1 else 6
-
-
-def _when(time_ns: int, width_ns: int) -> str:
-    """UTC text, with seconds only where stretches are shorter than a minute."""
-    moment = datetime.fromtimestamp(time_ns // _ORDINARY, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S" if width_ns < 60 * _ORDINARY else "%Y-%m-%d %H:%M")
-
-
-def _duration(width_ns: int) -> str:
-    seconds = width_ns // _ORDINARY
-    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
-        if seconds % size == 0:
-            count = seconds // size
-            return f"{count} {name}{'s' if count > 1 else ''}"
-    raise ValueError(f"expected whole seconds, got {width_ns} ns")
+    return document(data.title, body, figures, packed.data, ("xray.js",))
 
 
 def _opening(data: PageData) -> list[str]:
@@ -132,6 +132,7 @@ def _opening(data: PageData) -> list[str]:
         f"<header><h1>{_text(data.title)}</h1>",
         f'<p class="kicker">{_text(data.kicker)}</p>' if data.kicker else "",
         f'<p class="verdict">{_text(data.verdict)}</p></header>',
+        _contents(),
         "<main>",
         _table(("Outcome", "Amount", "Of which"), rows, (1,), "summary"),
         (
@@ -139,6 +140,11 @@ def _opening(data: PageData) -> list[str]:
             "in the tables below.</p></noscript>"
         ),
     ]
+
+
+def _contents() -> str:
+    links = "".join(f'<a href="#{name}">{label}</a>' for name, label in _CONTENTS)
+    return f'<nav aria-label="Sections">{links}</nav>'
 
 
 def _drawn_note(data: PageData) -> list[str]:
@@ -155,11 +161,11 @@ def _drawn_note(data: PageData) -> list[str]:
     ]
 
 
-def _cascade_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+def _cascade_section(data: PageData, figures: Figures) -> list[str]:
     series = data.series
-    each = _duration(series.stretch_ns)
+    each = words.duration_text(series.stretch_ns)
     parts = [
-        "<h2>1. Prices, liquidations and deleveraging</h2>",
+        "<h2 id=cascade>1. Prices, liquidations and deleveraging</h2>",
         (
             f"<p>Mark and index price, and below them how many accounts were liquidated and how "
             f"many positions were deleveraged in every {_text(each)}.</p>"
@@ -182,10 +188,10 @@ def _cascade_section(data: PageData, figures: dict[str, charts.Figure]) -> list[
     return parts + _drawn_note(data)
 
 
-def _closer_part(closer: Closer, data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
-    symbol, each = closer.market.symbol, _duration(closer.stretch_ns)
+def _closer_part(closer: Closer, data: PageData, figures: Figures) -> list[str]:
+    symbol, each = closer.market.symbol, words.duration_text(closer.stretch_ns)
     figures["closer"] = charts.cascade(closer.market, data.summary.asset, closer)
-    start, end = (_when(t, closer.stretch_ns) for t in (closer.first_ns, closer.last_ns))
+    start, end = (words.when_text(t, closer.stretch_ns) for t in (closer.first_ns, closer.last_ns))
     return [
         f"<h3>{_text(symbol)}, the hour with most liquidated notional</h3>",
         f"<p>{_text(start)} to {_text(end)} UTC, in steps of {_text(each)}.</p>",
@@ -207,37 +213,37 @@ def _cascade_table(market: MarketSeries, series: RunSeries | Closer, data: PageD
         "ADL fills",
         f"ADL, {asset}",
     )
-    price, money = data.series.price_decimals, _places(s.notional for s in market.stretches)
+    price, money = data.series.price_decimals, words.places_of(s.notional for s in market.stretches)
     rows = [
         (
-            _when(s.start_ns, series.stretch_ns),
-            _number(s.mark_low, price),
-            _number(s.mark_high, price),
-            _number(s.mark_last, price),
-            _number(s.index_last, price),
-            _number(s.liquidations),
-            _number(s.notional, money),
-            _number(s.adl_fills),
-            _number(s.adl_notional, money),
+            words.when_text(s.start_ns, series.stretch_ns),
+            words.number_text(s.mark_low, price),
+            words.number_text(s.mark_high, price),
+            words.number_text(s.mark_last, price),
+            words.number_text(s.index_last, price),
+            words.number_text(s.liquidations),
+            words.number_text(s.notional, money),
+            words.number_text(s.adl_fills),
+            words.number_text(s.adl_notional, money),
         )
         for s in market.stretches
     ]
     return _table(heads, rows, range(1, 9))
 
 
-def _fund_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+def _fund_section(data: PageData, figures: Figures) -> list[str]:
     series, asset = data.series, data.summary.asset
-    parts = ["<h2>2. Insurance fund</h2>"]
+    parts = ["<h2 id=fund>3. Insurance fund</h2>"]
     if not series.fund.time_ns:
         return [*parts, '<p class="note">The fund was never touched.</p>']
     figures["fund"] = charts.fund(series, asset)
-    money = _places(s.balance for s in series.fund_stretches)
+    money = words.places_of(s.balance for s in series.fund_stretches)
     rows = [
         (
-            _when(s.start_ns, series.stretch_ns),
-            _number(s.received, money),
-            _number(s.paid, money),
-            _number(s.balance, money),
+            words.when_text(s.start_ns, series.stretch_ns),
+            words.number_text(s.received, money),
+            words.number_text(s.paid, money),
+            words.number_text(s.balance, money),
         )
         for s in series.fund_stretches
     ]
@@ -251,12 +257,13 @@ def _fund_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
         ),
         _chart("fund", "Balance of the insurance fund over time"),
         _details(
-            f"Numbers: fund per {_duration(series.stretch_ns)}", _table(heads, rows, (1, 2, 3))
+            f"Numbers: fund per {words.duration_text(series.stretch_ns)}",
+            _table(heads, rows, (1, 2, 3)),
         ),
     ]
 
 
-def _loss_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+def _loss_section(data: PageData, figures: Figures) -> list[str]:
     summary = data.summary
     figures["destinations"] = charts.destinations(summary)
     figures["losses"] = charts.loss_waterfall(summary)
@@ -273,7 +280,7 @@ def _loss_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str
     payers = [(label, money(value), words.share_text(value, total)) for label, value in paid]
     asset = summary.asset
     return [
-        "<h2>3. Loss waterfall: who paid</h2>",
+        "<h2 id=losses>4. Loss waterfall: who paid</h2>",
         (
             "<p>Left: who took the liquidated positions. Right: the loss beyond the liquidated "
             "accounts' own equity, and who bore it. A position taken at a price worse than the "
@@ -313,28 +320,29 @@ def _inventory_note(summary: RunSummary) -> list[str]:
     ]
 
 
-def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]:
+def _map_section(data: PageData, figures: Figures) -> list[str]:
     asset, price = data.summary.asset, data.series.price_decimals
-    parts = ["<h2>4. Liquidation-price map</h2>"]
+    parts = ["<h2 id=map>5. Liquidation-price map</h2>"]
     for place, market in enumerate(data.series.markets):
         what = (
             "Notional by the price at which it would be liquidated, as seen at the start"
             if market.map_planned
             else "Notional by the price at which it was liquidated"
         )
-        if not market.map_buckets:
+        buckets = market.map_buckets
+        if not buckets:
             parts.append(f'<p class="note">{_text(market.symbol)}: nothing to draw.</p>')
             continue
         name = f"map-{place}"
         figures[name] = charts.price_map(market, asset, data.series)
-        money = _places(b.longs + b.shorts for b in market.map_buckets)
+        money = words.places_of(b.longs + b.shorts for b in buckets)
         rows = [
             (
-                f"{_number(b.low, price)} \u2013 {_number(b.high, price)}",
-                _number(b.longs, money),
-                _number(b.shorts, money),
+                f"{words.number_text(b.low, price)} \u2013 {words.number_text(b.high, price)}",
+                words.number_text(b.longs, money),
+                words.number_text(b.shorts, money),
             )
-            for b in reversed(market.map_buckets)
+            for b in reversed(buckets)
         ]
         parts += [
             f"<h3>{_text(market.symbol)}</h3><p>{what}, with the path of the mark over it.</p>",
@@ -345,16 +353,17 @@ def _map_section(data: PageData, figures: dict[str, charts.Figure]) -> list[str]
             ),
         ]
         if market.map_outside:
+            beyond = words.number_text(market.map_outside, money)
+            low, high = (words.number_text(p, price) for p in (buckets[0].low, buckets[-1].high))
             parts.append(
-                f'<p class="note">Another {_number(market.map_outside, money)} {_text(asset)} lie '
-                f"beyond the drawn prices, below {_number(market.map_buckets[0].low, price)} or "
-                f"above {_number(market.map_buckets[-1].high, price)}.</p>"
+                f'<p class="note">Another {beyond} {_text(asset)} lie beyond the drawn prices, '
+                f"below {low} or above {high}.</p>"
             )
     return parts
 
 
 def _closing(data: PageData) -> list[str]:
-    parts = ["<h2>What this rests on</h2>"]
+    parts = ["<h2 id=basis>What this rests on</h2>"]
     if data.facts:
         parts += ["<h3>Scenario</h3>", _table(("Fact", "Value"), data.facts, ())]
     if data.assumptions:

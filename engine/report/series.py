@@ -113,8 +113,14 @@ def thin(time_ns: np.ndarray, value: np.ndarray, stretches: int = LINE_STRETCHES
     >>> len(line.time_ns) <= 20, line.value[-1]
     (True, 3.0)
     """
+    kept = thin_places(time_ns, value, stretches)
+    return Line(time_ns[kept].tolist(), value[kept].tolist())
+
+
+def thin_places(time_ns: np.ndarray, value: np.ndarray, stretches: int) -> np.ndarray:
+    """Which points `thin` keeps, as places in order."""
     if len(time_ns) <= 4 * stretches:
-        return Line(time_ns.tolist(), value.tolist())
+        return np.arange(len(time_ns))
     edges = np.linspace(time_ns[0], time_ns[-1], stretches + 1)[1:-1]
     starts = np.concatenate([[0], np.searchsorted(time_ns, edges)])
     ends = np.concatenate([starts[1:], [len(time_ns)]])
@@ -124,7 +130,7 @@ def thin(time_ns: np.ndarray, value: np.ndarray, stretches: int = LINE_STRETCHES
             part = value[start:end]
             points = {start, start + int(part.argmin()), start + int(part.argmax()), end - 1}
             kept.extend(sorted(points))
-    return Line(time_ns[kept].tolist(), value[kept].tolist())
+    return np.array(kept)
 
 
 def stretch_length(first_ns: int, last_ns: int) -> int:
@@ -163,7 +169,7 @@ def read_series(run_dir: str | Path, planned: LiquidationMap | None = None) -> R
             pl.col("market").cast(pl.String),
             pl.col("taker_account").alias("account_id"),
             pl.col("price").cast(pl.Float64),
-            pl.col("notional").cast(pl.Float64),
+            "notional",
             pl.when(pl.col("taker_side").cast(pl.String) == "sell")
             .then(1)
             .otherwise(-1)
@@ -171,7 +177,7 @@ def read_series(run_dir: str | Path, planned: LiquidationMap | None = None) -> R
         )
         .collect()
     )
-    totals = dict(closed.group_by("market").agg(pl.col("notional").sum()).rows())
+    totals = dict(closed.group_by("market").agg(_exactly("notional")).rows())
     present = tables["marks"].select(pl.col("market").cast(pl.String)).unique().collect()
     symbols = sorted(present["market"].to_list(), key=lambda s: (-totals.get(s, 0.0), s))
     fund, fund_stretches = _fund(tables["fund"].filter(clock >= first), first, stretch_ns)
@@ -191,6 +197,11 @@ def read_series(run_dir: str | Path, planned: LiquidationMap | None = None) -> R
     )
 
 
+def _exactly(column: str, chosen: pl.Expr | bool = True) -> pl.Expr:
+    """The sum of exact decimals, rounded once and not at every term."""
+    return pl.col(column).filter(chosen).sum().cast(pl.Float64)
+
+
 def _closer(
     symbols: list[str],
     tables: Mapping[str, pl.LazyFrame],
@@ -201,7 +212,7 @@ def _closer(
     mine = closed.filter(pl.col("market") == symbols[0]) if symbols else closed
     if span[1] - span[0] < _CLOSER_FROM_NS or not mine.height:
         return None
-    times, notional = mine["t"].to_numpy(), mine["notional"].to_numpy()
+    times, notional = mine["t"].to_numpy(), mine["notional"].cast(pl.Float64).to_numpy()
     total = np.concatenate([[0.0], np.cumsum(notional)])
     ends = np.searchsorted(times, times + _CLOSER_NS, side="right")
     start = int(times[int(np.argmax(total[ends] - total[:-1]))])
@@ -213,7 +224,7 @@ def _closer(
 def _fund(table: pl.LazyFrame, first: int, stretch_ns: int) -> tuple[Line, list[FundStretch]]:
     rows = table.select(
         pl.col("time").cast(pl.Int64).alias("t"),
-        pl.col("amount").cast(pl.Float64),
+        "amount",
         pl.col("balance").cast(pl.Float64),
     ).collect()
     if not rows.height:
@@ -222,8 +233,8 @@ def _fund(table: pl.LazyFrame, first: int, stretch_ns: int) -> tuple[Line, list[
         rows.with_columns(((pl.col("t") - first) // stretch_ns).alias("n"))
         .group_by("n")
         .agg(
-            pl.col("amount").filter(pl.col("amount") > 0).sum().alias("received"),
-            -pl.col("amount").filter(pl.col("amount") < 0).sum().alias("paid"),
+            _exactly("amount", pl.col("amount") > 0).alias("received"),
+            -_exactly("amount", pl.col("amount") < 0).alias("paid"),
             pl.col("balance").last(),
         )
         .sort("n")
@@ -266,12 +277,15 @@ def _market(
         known = prices.filter(pl.col(name).is_not_null())
         changed = known.filter((pl.col(name) != pl.col(name).shift(1)).fill_null(True))
         line = thin(changed["t"].to_numpy(), changed[name].to_numpy())
+        if not line.time_ns:
+            line = _before(tables["marks"].filter(mine), f"{name}_price", clock[0])
         lines[name] = reaching(line, clock[1])
     fills = closed.filter((pl.col("market") == symbol) & pl.col("t").is_between(*clock[:2]))
     if planned is not None and symbol in planned:
         where = planned[symbol]
     else:
-        where = tuple(fills[name].to_numpy() for name in ("price", "notional", "side"))
+        floats = fills.select("price", pl.col("notional").cast(pl.Float64), "side")
+        where = tuple(column.to_numpy() for column in floats)
     buckets, outside = price_buckets(*where, np.array(lines["mark"].value))
     return MarketSeries(
         symbol=symbol,
@@ -282,6 +296,14 @@ def _market(
         map_buckets=buckets,
         map_outside=outside,
     )
+
+
+def _before(marks: pl.LazyFrame, column: str, first_ns: int) -> Line:
+    """The last price before a stretch in which it never changed; empty if none was known."""
+    time = pl.col("time").cast(pl.Int64)
+    known = marks.filter((time < first_ns) & pl.col(column).is_not_null())
+    last = known.select(pl.col(column).cast(pl.Float64)).tail(1).collect()
+    return Line([first_ns], last[column].to_list()) if last.height else Line([], [])
 
 
 def _stretches(
@@ -314,14 +336,14 @@ def _stretches(
         fills.select("seq", "account_id").unique(), on=["seq", "account_id"], how="semi"
     )
     started_here = pl.concat([alone, across]).group_by(number()).agg(pl.len().alias("liq"))
-    notional = fills.group_by(number()).agg(pl.col("notional").sum())
+    notional = fills.group_by(number()).agg(_exactly("notional"))
     adl = (
         tables["adl"]
         .filter(pl.col("market").cast(pl.String) == symbol)
-        .select(pl.col("time").cast(pl.Int64).alias("t"), pl.col("notional").cast(pl.Float64))
+        .select(pl.col("time").cast(pl.Int64).alias("t"), "notional")
         .collect()
         .group_by(number())
-        .agg(pl.len().alias("adl"), pl.col("notional").sum().alias("adl_notional"))
+        .agg(pl.len().alias("adl"), _exactly("notional").alias("adl_notional"))
     )
     grid = pl.DataFrame({"n": np.arange((last - first) // width + 1)})
     for part in (by_price, started_here, notional, adl):

@@ -3,6 +3,8 @@
 Text only; which numbers exist is decided in `tables.py`, and how text is laid out in `page.py`.
 """
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
@@ -11,6 +13,7 @@ from engine.messages import RunSummary
 from engine.venue import VenueProfile
 
 _GROUPED_FROM = 10_000  # from this many whole units on, fractions only distract
+_SECOND = 1_000_000_000
 
 
 class SummaryRow(msgspec.Struct, frozen=True):
@@ -53,6 +56,39 @@ def share_text(part: int, whole: int) -> str:
     '33.3 %'
     """
     return f"{Decimal(100 * part) / Decimal(whole):.1f} %" if whole else ""
+
+
+def number_text(value: float | None, places: int = 0) -> str:
+    """A number with separators and so many decimals; empty for None."""
+    if value is None:
+        return ""
+    return f"{value:,.{places}f}".replace("-", "\u2212")
+
+
+def places_of(values: Iterable[float]) -> int:
+    """Decimals that make a column of money readable."""
+    largest = max((abs(value) for value in values), default=0.0)
+    return 0 if largest >= 10_000 or not largest else 2 if largest >= 1 else 6
+
+
+def when_text(time_ns: int, width_ns: int) -> str:
+    """UTC text, with seconds only where stretches are shorter than a minute."""
+    moment = datetime.fromtimestamp(time_ns // _SECOND, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S" if width_ns < 60 * _SECOND else "%Y-%m-%d %H:%M")
+
+
+def duration_text(width_ns: int) -> str:
+    """Whole seconds in words.
+
+    >>> duration_text(900 * 10**9)
+    '15 minutes'
+    """
+    seconds = width_ns // _SECOND
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        if seconds % size == 0:
+            count = seconds // size
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    raise ValueError(f"expected whole seconds, got {width_ns} ns")
 
 
 def verdict(summary: RunSummary) -> str:
