@@ -1,4 +1,4 @@
-"""The commands for many runs: compare, sweep, reverse. `cli.py` names them and maps errors."""
+"""The commands for many runs, which `cli.py` names; that file maps their errors too."""
 
 import os
 import sys
@@ -147,6 +147,42 @@ def sweep(
         count = f"{swept.failed_count:,} runs failed"
         print(f"error: {count}; run {first['run']}: {first['error']}", file=sys.stderr)
         raise typer.Exit(AT_FAULT)
+
+
+def sensitivity(
+    study: Annotated[Path, typer.Argument(help="The study, a TOML file of design saltelli.")],
+    out: Annotated[Path | None, typer.Option(help="The folder of its sweep.")] = None,
+    measures: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Columns of a row; else those of the page.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the indices as JSON.")] = False,
+) -> None:
+    """Sobol indices of a finished sweep: which field decides a measure."""
+    import msgspec
+
+    from engine.study.dataset import finished_rows
+    from engine.study.indices import sensitivities, sensitivity_rows
+    from engine.study.labels import number, title_of, unit_of
+    from engine.study.page import shown_columns
+    from engine.study.plan import load_study
+
+    loaded = load_study(study)
+    rows = finished_rows(out or Path("runs") / loaded.study.name, loaded.key())
+    found = sensitivities(loaded, rows, _listed(measures) or shown_columns(loaded, rows))
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    settlement = loaded.base.profile.settlement
+    print(f"{loaded.study.title}: {found[0].points:,} points, {found[0].seeds} seeds each")
+    for each in found:
+        scale = unit_of(each.column, settlement.decimals)
+        mean, deviation = (number(value / scale) for value in (each.mean, each.deviation))
+        title = title_of(each.column, settlement.asset)
+        print(f"\n{title}: mean {mean}, standard deviation {deviation}")
+        if each.indices:
+            _print_table(*sensitivity_rows(each))
+        else:
+            print("The same in every run.")
 
 
 def reverse(

@@ -5,6 +5,7 @@ from engine import study
 study.run("crash.toml", ['fund="5000000"'])               # one row
 study.compare("crash.toml", [...], seeds=8)               # a row a run
 study.sweep("studies/fund-size.toml", "out", workers=2)   # a row a run, kept in a folder
+study.sensitivity("studies/what-matters.toml", "out")     # a row a field and measure
 study.reverse("studies/fund-size.toml")                   # a row a seed
 """
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from engine.study.comparison import Variant
 
-__all__ = ["run", "compare", "sweep", "reverse", "read"]
+__all__ = ["run", "compare", "sweep", "sensitivity", "reverse", "read"]
 
 
 def run(
@@ -56,6 +57,26 @@ def sweep(
     from engine.study.sweeping import sweep as run_study
 
     return run_study(study, out, workers=workers, progress=progress).rows
+
+
+def sensitivity(study: Path | str, out: Path | str, measures: Sequence[str] = ()) -> "pl.DataFrame":
+    """Sobol indices of the sweep in a folder: a row a measure and field, with half a 95 % band."""
+    import msgspec
+    import polars as pl
+
+    from engine.study.dataset import finished_rows
+    from engine.study.indices import sensitivities
+    from engine.study.page import shown_columns
+    from engine.study.plan import load_study
+
+    loaded = load_study(study)
+    rows = finished_rows(Path(out), loaded.key())
+    found = sensitivities(loaded, rows, measures or shown_columns(loaded, rows))
+    return pl.DataFrame(
+        {"measure": each.column, **msgspec.structs.asdict(index)}
+        for each in found
+        for index in each.indices
+    )
 
 
 def reverse(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":

@@ -27,6 +27,7 @@ from engine.units import UnitError, parse_decimal
 
 RUNS_MAX = 1_000_000
 DESIGN_STREAM = 1 << 24  # separates the draw of a design from every draw of a scenario
+DRAWN = ("latin_hypercube", "sobol", "saltelli")  # designs that draw their points
 UNIT_BITS = 53  # of a draw: what a float of a library holds without loss
 
 Value = bool | int | str | list[bool | int | str]
@@ -124,7 +125,8 @@ class Study(Message, frozen=True, kw_only=True):
     """A study file. `set` changes the scenario for every run; seeds count up from its own.
 
     `grid` takes every combination of the values, `list` the first values of all fields, then the
-    second ones and so on; `latin_hypercube` and `sobol` draw `points` of them.
+    second ones and so on; `latin_hypercube` and `sobol` draw `points` of them. `saltelli` draws
+    `points` base points, and as many again for every field and once more, for Sobol indices.
     """
 
     name: Name
@@ -133,7 +135,7 @@ class Study(Message, frozen=True, kw_only=True):
     scenario: PathText
     changes: list[Text] = msgspec.field(default_factory=list, name="set")
     seeds: Annotated[int, Meta(ge=1, le=100_000)] = 1
-    design: Literal["grid", "list", "latin_hypercube", "sobol"] = "grid"
+    design: Literal["grid", "list", "latin_hypercube", "sobol", "saltelli"] = "grid"
     points: Annotated[int, Meta(ge=1, le=RUNS_MAX)] | None = None
     design_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     vary: list[Vary] = msgspec.field(default_factory=list)
@@ -144,16 +146,20 @@ class Study(Message, frozen=True, kw_only=True):
         fields = [vary.field for vary in self.vary]
         if len(set(fields)) != len(fields):
             raise ValueError("Expected each field once in vary")
-        is_drawn = self.design in ("latin_hypercube", "sobol")
+        is_drawn = self.design in DRAWN
         if is_drawn != (self.points is not None):
-            raise ValueError("Expected points for latin_hypercube and sobol, and only there")
+            raise ValueError(f"Expected points for {', '.join(DRAWN)}, and only there")
         for index, vary in enumerate(self.vary):
             if not (vary.values or is_drawn):
                 raise ValueError(f"Expected values in vary[{index}] for design {self.design}")
         if self.design == "list" and len({len(vary.values) for vary in self.vary}) > 1:
             raise ValueError("Expected as many values of each field for design list")
+        if is_drawn and not self.vary:
+            raise ValueError(f"Expected a field to vary for design {self.design}")
         count = math.prod(len(vary.values) for vary in self.vary) if self.design == "grid" else 1
-        if max(count, self.points or 1) * self.seeds > RUNS_MAX:
+        if self.design == "saltelli":
+            count = len(self.vary) + 2
+        if count * (self.points or 1) * self.seeds > RUNS_MAX:
             raise ValueError(f"Expected at most {RUNS_MAX} runs")
 
 
@@ -210,14 +216,16 @@ def points(loaded: LoadedStudy) -> list[tuple[Value, ...]]:
         return list(product(*(vary.values for vary in study.vary)))
     if study.design == "list":
         return list(zip(*(vary.values for vary in study.vary), strict=True)) or [()]
-    draws = _sobol(loaded) if study.design == "sobol" else _hypercube(study)
+    draw = {"sobol": _sobol, "saltelli": _saltelli, "latin_hypercube": _hypercube}[study.design]
+    draws = draw(loaded)
     return [
         tuple(vary.drawn(draw) for vary, draw in zip(study.vary, row, strict=True)) for row in draws
     ]
 
 
-def _hypercube(study: Study) -> list[tuple[int, ...]]:
+def _hypercube(loaded: LoadedStudy) -> list[tuple[int, ...]]:
     """One draw from each of `points` equal stretches of every axis, in random order."""
+    study = loaded.study
     count = study.points or 1
     axes = []
     for axis in range(len(study.vary)):
@@ -234,12 +242,41 @@ def _sobol(loaded: LoadedStudy) -> list[tuple[int, ...]]:
         from scipy.stats import qmc
     except ImportError:
         loaded.fail("design", "sobol needs scipy: pip install 'crashtape[study]'")
-    count = study.points or 1
-    if count & (count - 1):
-        loaded.fail("points", f"expected a power of two for design sobol, got {count}")
     sequence = qmc.Sobol(len(study.vary), scramble=True, rng=study.design_seed)
-    rows = sequence.random(count)
-    return [tuple(int(each * (1 << UNIT_BITS)) for each in row) for row in rows.tolist()]
+    return _draws(sequence.random(_power_of_two(loaded)).tolist())
+
+
+def _saltelli(loaded: LoadedStudy) -> list[tuple[int, ...]]:
+    """Two independent samples, and the first with each column of the second in its place."""
+    study = loaded.study
+    try:
+        from SALib.sample import sobol
+    except ImportError:
+        loaded.fail("design", "saltelli needs SALib: pip install 'crashtape[study]'")
+    count = _power_of_two(loaded)
+    problem = sobol_problem(study)
+    rows = sobol.sample(problem, count, calc_second_order=False, seed=study.design_seed)
+    return _draws(rows.tolist())
+
+
+def sobol_problem(study: Study) -> dict[str, Any]:
+    """The fields of a study as SALib wants them: every one drawn from 0 to 1."""
+    names = [vary.field for vary in study.vary]
+    return {"num_vars": len(names), "names": names, "bounds": [[0, 1]] * len(names)}
+
+
+def _power_of_two(loaded: LoadedStudy) -> int:
+    count = loaded.study.points or 1
+    if count & (count - 1):
+        design = loaded.study.design
+        loaded.fail("points", f"expected a power of two for design {design}, got {count}")
+    return count
+
+
+def _draws(rows: list[list[float]]) -> list[tuple[int, ...]]:
+    """Numbers from 0 to 1 as draws; 1 itself is the last draw."""
+    last = (1 << UNIT_BITS) - 1
+    return [tuple(min(last, int(each * (1 << UNIT_BITS))) for each in row) for row in rows]
 
 
 def request(
