@@ -51,6 +51,7 @@ from engine.venue import Capacities, VenueProfile, market_numbers
 
 BATCH_SIZE_DEFAULT = 65_536
 GATHERED_ROWS = 1 << 16  # events or commands handed on together: small batches cost no more
+_WARM: list[bool] = []  # holds something once this process has loaded the kernels
 LOADING_NS_MAX = 2_000_000_000  # cached kernels load in a fraction of it
 REFUSED_LISTED_MAX = 1_000  # in report.json; every one is in events.parquet
 
@@ -404,7 +405,10 @@ def simulate(
     `watcher` hears every event. Raises what `replay` raises.
     """
     started = time.perf_counter_ns()
-    compile_ns = warm_up(loaded.profile)
+    compile_ns = 0
+    if not _WARM:  # a study makes thousands of runs in one process, which is warm after the first
+        compile_ns = warm_up(loaded.profile)
+        _WARM.append(True)
     metadata = tape_metadata(loaded.profile, [f"scenario {loaded.scenario.name}"])
     with TapeWriter(None, metadata) as tape:
         run = _Run(loaded, None, tape, lambda progress: None, watcher=watcher)
