@@ -350,6 +350,7 @@ def explain_situation(
 app.command()(study_commands.compare)
 app.command()(study_commands.sweep)
 app.command()(study_commands.sensitivity)
+app.command()(study_commands.search)
 app.command()(study_commands.reverse)
 
 

@@ -185,6 +185,33 @@ def sensitivity(
             print("The same in every run.")
 
 
+def search(
+    study: Annotated[Path, typer.Argument(help="The study, a TOML file with [search].")],
+    out: Annotated[Path | None, typer.Option(help="A folder for trials and runs.")] = None,
+    workers: WorkersOption = 0,
+) -> None:
+    """Look for the values that serve an aim best and keep the study's requirements."""
+    from engine.study.dataset import write_frames
+    from engine.study.labels import number, title_of, unit_of
+    from engine.study.searching import best_rows, search_for
+
+    with _counting("Searching") as show:
+        found = search_for(study, workers=_cores(workers), progress=show)
+    if out is not None:
+        write_frames(out, {"trials.parquet": found.trials, "runs.parquet": found.runs}, {})
+    settlement, asked = found.study.base.profile.settlement, found.search
+    scale = unit_of(asked.column, settlement.decimals)
+    over = f"{asked.of} over {found.study.study.seeds} seeds"
+    print(f"{found.study.study.title}: {asked.aim} {asked.column}, {over}")
+    heads, rows = best_rows(found, lambda value: number(value / scale))
+    heads[-1 - len(asked.require)] = title_of(asked.column, settlement.asset)
+    _print_table(heads, rows)
+    print(f"{found.trials.height:,} trials, {found.runs.height:,} runs, search seed {asked.seed}.")
+    if not found.best["allowed"]:
+        print("error: no trial kept every requirement; the first row is nearest", file=sys.stderr)
+        raise typer.Exit(AT_FAULT)
+
+
 def reverse(
     study: Annotated[Path, typer.Argument(help="The study, a TOML file with [reverse].")],
     out: Annotated[Path | None, typer.Option(help="A folder for edges and runs.")] = None,

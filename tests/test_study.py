@@ -21,8 +21,9 @@ from engine.scenario import load_scenario
 from engine.study import dataset
 from engine.study.changes import expand, policy_change
 from engine.study.comparison import band, compare, differences, variants_of
+from engine.study.conditions import Condition
 from engine.study.dataset import Dataset, column_types
-from engine.study.edges import Condition, _Search
+from engine.study.edges import _Search
 from engine.study.page import compare_page, write_comparison
 from engine.study.plan import Vary, check_plan, load_study, points, requests
 from engine.study.row import Request, Result, Watch, run_request

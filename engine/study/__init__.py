@@ -6,6 +6,7 @@ study.run("crash.toml", ['fund="5000000"'])               # one row
 study.compare("crash.toml", [...], seeds=8)               # a row a run
 study.sweep("studies/fund-size.toml", "out", workers=2)   # a row a run, kept in a folder
 study.sensitivity("studies/what-matters.toml", "out")     # a row a field and measure
+study.search("studies/fund-size.toml")                    # a row a trial
 study.reverse("studies/fund-size.toml")                   # a row a seed
 """
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from engine.study.comparison import Variant
 
-__all__ = ["run", "compare", "sweep", "sensitivity", "reverse", "read"]
+__all__ = ["run", "compare", "sweep", "sensitivity", "search", "reverse", "read"]
 
 
 def run(
@@ -77,6 +78,13 @@ def sensitivity(study: Path | str, out: Path | str, measures: Sequence[str] = ()
         for each in found
         for index in each.indices
     )
+
+
+def search(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":
+    """The trials of a study's search in order: a row a point, with its value and what held."""
+    from engine.study.searching import search_for
+
+    return search_for(study, workers=workers).trials
 
 
 def reverse(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":

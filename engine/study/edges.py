@@ -6,8 +6,6 @@ the condition may begin to hold as the field rises (a shock) or cease to (a fund
 comes and goes more than once inside the range has several edges, and one of them is found.
 """
 
-import operator
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,45 +14,13 @@ from typing import Any
 import polars as pl
 
 from engine.replay import warm_up
+from engine.study.conditions import Condition
+from engine.study.dataset import write_frames
 from engine.study.plan import Edge, LoadedStudy, load_study, request, seeds_of
 from engine.study.row import Request, as_table
 from engine.study.workers import StudyError, Workers
 
 EDGES, RUNS = "edges.parquet", "runs.parquet"
-NAMED = {"adl_starts": "adl_fills_count > 0", "bad_debt": "bad_debt_quote > 0"}
-COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-_CONDITION = re.compile(r"^\s*([a-z][A-Za-z0-9_-]*)\s*(>=|<=|>|<)\s*(-?[0-9][0-9_]*)\s*\Z")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A column, a comparison and a number."""
-
-    column: str
-    holds: Callable[[int, int], bool]
-    number: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """Read `column > number` or a named condition; raises ValueError with what is expected.
-
-        >>> Condition.parse("adl_starts").column
-        'adl_fills_count'
-        """
-        match = _CONDITION.match(NAMED.get(text, text))
-        if match is None:
-            names = ", ".join(NAMED)
-            raise ValueError(f"expected {names}, or a column, > or <, and a number, got {text!r}")
-        return cls(match[1], COMPARE[match[2]], int(match[3]))
-
-    def of(self, row: dict[str, Any]) -> bool:
-        """Whether it holds in a row; raises StudyError for a row without such a number."""
-        if row["error"]:
-            raise StudyError(f"run of seed {row['seed']}: {row['error']}")
-        value = row.get(self.column)
-        if type(value) is not int:
-            raise StudyError(f"condition: a row has no number {self.column!r}")
-        return self.holds(value, self.number)
 
 
 @dataclass
@@ -185,12 +151,4 @@ def summary_rows(found: Reversed) -> list[tuple[str, str, str]]:
 
 def write(found: Reversed, out: Path | str) -> None:
     """Write edges and runs as Parquet into a folder."""
-    folder = Path(out)
-    known = {EDGES, RUNS}
-    foreign = [e.name for e in folder.iterdir() if e.name not in known] if folder.is_dir() else []
-    if foreign:
-        reason = f"not written to, because no search wrote {foreign[0]!r} in it"
-        raise StudyError(f"{folder.name}: {reason}")
-    folder.mkdir(parents=True, exist_ok=True)
-    found.edges.write_parquet(folder / EDGES)
-    found.runs.write_parquet(folder / RUNS)
+    write_frames(out, {EDGES: found.edges, RUNS: found.runs}, {})

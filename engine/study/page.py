@@ -4,7 +4,6 @@ Money is drawn in units of the settlement asset; every table says the same numbe
 files beside the page hold them in the smallest unit.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from engine.study.comparison import (
     same_start,
     values_of,
 )
+from engine.study.dataset import write_frames
 from engine.study.figures import Curve, Figure, Panel, Row
 from engine.study.indices import sensitivities, sensitivity_rows
 from engine.study.labels import foot, head, number, numeric, shown, title_of, unit_of, words_of
 from engine.study.plan import LoadedStudy
-from engine.study.workers import StudyError
 
 PATHS = (
     ("Fund balance", "fund_quote", "var(--fund)"),
@@ -197,18 +196,8 @@ def _compare_hashes(comparison: Comparison) -> list[tuple[str, str]]:
 
 def write_comparison(comparison: Comparison, out: Path | str) -> Path:
     """Write rows, paths and the page into a folder; returns the page."""
-    folder = Path(os.path.abspath(out))
-    known = {ROWS_FILE, PATHS_FILE, PAGE_FILE}
-    foreign = [each.name for each in folder.iterdir() if each.name not in known] if (
-        folder.is_dir()) else []  # fmt: skip
-    if foreign:
-        reason = f"not written to, because no comparison wrote {foreign[0]!r} in it"
-        raise StudyError(f"{folder.name}: {reason}")
-    folder.mkdir(parents=True, exist_ok=True)
-    comparison.rows.write_parquet(folder / ROWS_FILE)
-    comparison.paths.write_parquet(folder / PATHS_FILE)
-    (folder / PAGE_FILE).write_text(compare_page(comparison), encoding="utf-8")
-    return folder / PAGE_FILE
+    frames = {ROWS_FILE: comparison.rows, PATHS_FILE: comparison.paths}
+    return write_frames(out, frames, {PAGE_FILE: compare_page(comparison)}) / PAGE_FILE
 
 
 # -- sweep ------------------------------------------------------------------------------------

@@ -121,6 +121,28 @@ class Edge(Message, frozen=True, kw_only=True):
             raise ValueError(f"Expected within of {self.vary.places} decimals: {error}") from None
 
 
+class Require(Message, frozen=True, kw_only=True):
+    """A condition, written as for `reverse`, and in what share of the runs it must hold."""
+
+    condition: Text
+    share_ppm: Annotated[int, Meta(ge=1, le=c.PPM)] = c.PPM
+
+
+class Search(Message, frozen=True, kw_only=True):
+    """What `search` looks for: the least or greatest of a column, its mean over the seeds or worst.
+
+    `trials` points are tried; `check_seeds` further seeds try the best of them again.
+    """
+
+    aim: Literal["least", "greatest"] = "least"
+    column: Name
+    of: Literal["mean", "worst"] = "mean"
+    trials: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    require: list[Require] = msgspec.field(default_factory=list)
+    check_seeds: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
 class Study(Message, frozen=True, kw_only=True):
     """A study file. `set` changes the scenario for every run; seeds count up from its own.
 
@@ -141,6 +163,7 @@ class Study(Message, frozen=True, kw_only=True):
     vary: list[Vary] = msgspec.field(default_factory=list)
     show: list[Name] = msgspec.field(default_factory=list)
     reverse: Edge | None = None
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         fields = [vary.field for vary in self.vary]
@@ -178,8 +201,9 @@ class LoadedStudy:
 
     def key(self) -> str:
         """BLAKE2b-128 of everything that decides the rows: file, scenario, venue, engine."""
+        swept = msgspec.structs.replace(self.study, reverse=None, search=None)
         parts = (
-            msgspec.json.encode(self.study, order="deterministic"),
+            msgspec.json.encode(swept, order="deterministic"),
             self.base.scenario.hash().encode(),
             self.base.profile.hash().encode(),
             c.ENGINE_VERSION.encode(),
@@ -322,13 +346,18 @@ def check_plan(loaded: LoadedStudy, plan: list[Request]) -> None:
 
     Every value of a list is tried, and the ends of every range, each by itself.
     """
+    check_values(loaded)
+    for each in (plan[0], plan[-1]):
+        _try(loaded, each.changes, "vary")
+
+
+def check_values(loaded: LoadedStudy) -> None:
+    """Refuse a value or an end of a range that no run could take. Raises ScenarioError."""
     for index, vary in enumerate(loaded.study.vary):
         tried = vary.values or [vary.low, vary.high]
         for value in tried if loaded.study.design != "list" else ():
             changes = [*loaded.study.changes, override(vary.field, value)]
             _try(loaded, changes, f"vary[{index}]")
-    for each in (plan[0], plan[-1]):
-        _try(loaded, each.changes, "vary")
 
 
 def _try(loaded: LoadedStudy, changes: list[str], place: str) -> None:
