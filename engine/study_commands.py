@@ -5,11 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.printing import print_rows, progress_bar, seconds
+
+if TYPE_CHECKING:
+    from engine.study.edges import Reversed
 
 WorkersOption = Annotated[
     int, typer.Option(min=0, help="Processes that make runs; 0: one for each core.")
@@ -218,19 +221,30 @@ def reverse(
     workers: WorkersOption = 0,
 ) -> None:
     """Find where along one field a condition begins or ceases to hold, for each seed."""
+    from engine.study.edge_page import write
+    from engine.study.edges import curve_rows, frontier_rows, summary_rows
     from engine.study.edges import reverse as search
-    from engine.study.edges import summary_rows, write
 
     with _counting("Searching") as show:
         found = search(study, workers=_cores(workers), progress=show)
-    if out is not None:
-        write(found, out)
+    page = write(found, out) if out is not None else None
+    print(f"{found.study.study.title}: {found.edge.vary.field} where {found.edge.condition}")
+    if found.edge.across is not None:
+        _print_table(*frontier_rows(found))
+    else:
+        _print_edges(found)
+        print_rows(summary_rows(found))
+    if found.curve:
+        _print_table(*curve_rows(found))
+    print(f"{found.runs.height:,} runs." + (f" Page: {page}" if page else ""))
+
+
+def _print_edges(found: "Reversed") -> None:
+    """The edge of every seed."""
     heads = ["Seed", "Outcome", "Holds at", "Not at", "Runs"]
     columns = ("seed", "edge", "holds_at", "not_at", "runs")
     rows = [
         [str("" if row[name] is None else row[name]) for name in columns]
         for row in found.edges.iter_rows(named=True)
     ]
-    print(f"{found.study.study.title}: {found.edge.vary.field} where {found.edge.condition}")
     _print_table(heads, rows)
-    print_rows(summary_rows(found))

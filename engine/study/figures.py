@@ -100,11 +100,11 @@ def small_multiples(
     *,
     dates: bool = False,
     steps: bool = False,
-    log: bool = False,
+    tall: bool = False,
 ) -> Figure:
     """A grid of panels: a column a variant, a row a measure; all of a row on one value axis."""
     columns = len(rows[0].panels)
-    layout = _layout(96 + 170 * len(rows), annotations=[])
+    layout = _layout(96 + (300 if tall else 170) * len(rows), annotations=[])
     width, height = 1 / columns, 1 / len(rows)
     data: list[Figure] = []
     for r, row in enumerate(rows):

@@ -94,22 +94,39 @@ class Vary(Message, frozen=True, kw_only=True):
         return self.at(low + (draw * (high - low + 1) >> UNIT_BITS))
 
 
+class SizeCurve(Message, frozen=True, kw_only=True):
+    """Ratios of what a unit of fund costs to what a unit of need beyond it costs, and how many
+    further seeds try the size that serves each."""
+
+    ratios_ppm: Annotated[list[Annotated[int, Meta(ge=0, le=c.PPM)]], Meta(min_length=1)]
+    check_seeds: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
 class Edge(Message, frozen=True, kw_only=True):
     """What `reverse` looks for: where along one field a condition begins or ends to hold.
 
     `condition` is adl_starts, bad_debt, or a column of a row, a comparison and a whole number:
-    `winner_cut_ppm > 5000`. The search stops when the edge is known to `within`.
+    `winner_cut_ppm > 5000`. The search stops when the edge is known to `within`. `across` is a
+    second field: an edge for each of its values. `curve` asks how large `vary` must be.
     """
 
     vary: Vary
     condition: Text
     within: Bound
+    across: Vary | None = None
+    curve: SizeCurve | None = None
 
     def __post_init__(self) -> None:
         if self.vary.values:
             raise ValueError("Expected low and high in vary")
         if type(self.within) is not type(self.vary.low) or self.step() < 1:
             raise ValueError("Expected within above 0, of the same kind as low and high")
+        if self.across is not None and (
+            not self.across.values or self.across.field == self.vary.field
+        ):
+            raise ValueError("Expected values of another field in across")
+        if self.across is not None and self.curve is not None:
+            raise ValueError("Expected across or curve, not both")
 
     def step(self) -> int:
         """`within` in units of the range."""
@@ -358,6 +375,11 @@ def check_values(loaded: LoadedStudy) -> None:
         for value in tried if loaded.study.design != "list" else ():
             changes = [*loaded.study.changes, override(vary.field, value)]
             _try(loaded, changes, f"vary[{index}]")
+
+
+def check_change(loaded: LoadedStudy, change: str, place: str) -> None:
+    """Refuse one more change that no run could take, naming the study's field. ScenarioError."""
+    _try(loaded, [*loaded.study.changes, change], place)
 
 
 def _try(loaded: LoadedStudy, changes: list[str], place: str) -> None:
