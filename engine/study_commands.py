@@ -58,6 +58,12 @@ def compare(
         typer.Option("--also", metavar="PATH=VALUE", help="A change for all; may be repeated."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from the scenario's on.")] = 1,
+    watch: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT", help="How likely is its deleveraging?")
+    ] = None,
+    rehedge_seconds: Annotated[
+        int, typer.Option(min=0, help="When the watched account trades lost lots back.")
+    ] = 0,
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("runs/compare"),
     workers: WorkersOption = 0,
     data: Annotated[
@@ -66,10 +72,12 @@ def compare(
 ) -> None:
     """Run one scenario under several rules: same tape, same population, same seeds."""
     from engine.study.comparison import compare as comparison
-    from engine.study.comparison import same_start, variants_of
+    from engine.study.comparison import same_start, variants_of, watched_table
+    from engine.study.labels import number
     from engine.study.page import overview, write_comparison
+    from engine.study.watching import Wanted
 
-    variants = variants_of(_listed(profiles), _listed(policies), sets or [])
+    variants = variants_of(_listed(profiles), _listed(policies), sets or [], watch is not None)
     with _counting("Comparing") as show:
         found = comparison(
             scenario,
@@ -77,12 +85,17 @@ def compare(
             seeds=seeds,
             workers=_cores(workers),
             also=also or [],
+            watched=Wanted(watch, rehedge_seconds) if watch else None,
             data=data,
             progress=show,
         )
     page = write_comparison(found, out)
     heads, rows = overview(found)
     _print_table(heads, rows)
+    money = 10**found.base.profile.settlement.decimals
+    heads, rows = watched_table(found, lambda value: number(value / money))
+    if rows:
+        _print_table(heads, rows)
     print(same_start(found))
     print(f"Rows: {out / 'runs.parquet'}   Page: {page}")
     for line in found.failed:

@@ -20,6 +20,7 @@ from engine.study.comparison import (
     differences,
     same_start,
     values_of,
+    watched_table,
 )
 from engine.study.dataset import write_frames
 from engine.study.figures import Curve, Figure, Panel, Row
@@ -128,6 +129,7 @@ def compare_page(comparison: Comparison) -> str:
     )
     heads, rows = overview(comparison)
     body.append(table(heads, rows, range(1, len(heads))))
+    body += _watched_section(comparison, decimals, asset)
     body += [f'<p class="note">Failed: {text(line)}</p>' for line in comparison.failed]
     if comparison.paths.height:
         drawn["paths"] = figures.small_multiples(
@@ -143,9 +145,22 @@ def compare_page(comparison: Comparison) -> str:
             body.append(
                 f'<p class="note">The first {COLUMNS_MAX} variants are drawn; all are below.</p>'
             )
-    body += _difference_section(comparison, asset, decimals, drawn)
+    if len(comparison.variants) > 1:
+        body += _difference_section(comparison, asset, decimals, drawn)
     body.append(foot(_compare_hashes(comparison)))
     return document(base.scenario.title, "\n".join(body), drawn)
+
+
+def _watched_section(comparison: Comparison, decimals: int, asset: str) -> list[str]:
+    heads, rows = watched_table(comparison, lambda value: number(value / 10**decimals))
+    if not rows:
+        return []
+    return [
+        "<h2>The watched account</h2>",
+        f"<p>Money in {text(asset)}. Re-hedge: to trade the lost lots back at the mark of then, "
+        "with the taker's fee; no spread.</p>",
+        table(heads, rows, range(1, len(heads))),
+    ]
 
 
 def _difference_section(

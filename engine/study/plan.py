@@ -23,6 +23,7 @@ from engine.scenario import LoadedScenario, load_scenario
 from engine.strict import ScenarioError, decode_tree, resolve_path
 from engine.study.changes import expand, override
 from engine.study.row import Request
+from engine.study.watching import Wanted
 from engine.units import UnitError, parse_decimal
 
 RUNS_MAX = 1_000_000
@@ -160,6 +161,14 @@ class Search(Message, frozen=True, kw_only=True):
     check_seeds: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
+class WatchFor(Message, frozen=True, kw_only=True):
+    """An account to follow: a name of the scenario's accounts, or a number; the row gets columns
+    that begin with `watch_`. It trades lost lots back after `rehedge_seconds`."""
+
+    account: Name | Annotated[str, Meta(pattern=r"^[0-9]{1,18}$")]
+    rehedge_seconds: Annotated[int, Meta(ge=0, le=31_536_000)] = 0
+
+
 class Study(Message, frozen=True, kw_only=True):
     """A study file. `set` changes the scenario for every run; seeds count up from its own.
 
@@ -179,6 +188,7 @@ class Study(Message, frozen=True, kw_only=True):
     design_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     vary: list[Vary] = msgspec.field(default_factory=list)
     show: list[Name] = msgspec.field(default_factory=list)
+    watch: WatchFor | None = None
     reverse: Edge | None = None
     search: Search | None = None
 
@@ -324,6 +334,7 @@ def request(
     loaded: LoadedStudy, number: int, values: dict[str, Any], seed: int, path: bool = False
 ) -> Request:
     """The run that sets these fields and this seed."""
+    watch = loaded.study.watch
     changes = [*loaded.study.changes, *(override(field, value) for field, value in values.items())]
     return Request(
         number=number,
@@ -331,6 +342,7 @@ def request(
         changes=[*changes, override("seed", seed)],
         inputs={field: as_cell(value) for field, value in values.items()} | {"seed": seed},
         path=path,
+        watched=Wanted(watch.account, watch.rehedge_seconds) if watch else None,
     )
 
 
