@@ -352,6 +352,7 @@ app.command()(study_commands.sweep)
 app.command()(study_commands.sensitivity)
 app.command()(study_commands.search)
 app.command()(study_commands.reverse)
+app.command()(study_commands.fork)
 
 
 # Exceptions by exit status, named by module: one that was never imported was never raised.
@@ -369,6 +370,7 @@ _STATUS = {
         "engine.shrink": ("KeptError",),
         "engine.situation": ("SituationError",),
         "engine.strict": ("ScenarioError",),
+        "engine.study.forking": ("ForkError",),
         "engine.study.workers": ("StudyError",),
         "engine.tape": ("TapeError",),
         "engine.units": ("UnitError",),

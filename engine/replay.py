@@ -10,7 +10,7 @@ folder, for studies of many runs.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -137,6 +137,23 @@ class Watched(Watcher, Protocol):
         """The next EVENT rows, in order."""
 
 
+@dataclass(frozen=True)
+class Past:
+    """A run up to some command: the exchange as it is then, and what led there.
+
+    `limits_fund` says whether the policy of that time limited the fund, which the audit must know.
+    """
+
+    exchange: Exchange
+    events: np.ndarray
+    commands_count: int
+    setup_count: int
+    first_ns: int
+    last_ns: int
+    tape_hash: str
+    limits_fund: bool
+
+
 class _Run:
     """An exchange and everybody who reads its events: digest, auditor, tables, tape."""
 
@@ -148,21 +165,25 @@ class _Run:
         say: Say,
         check_index: bool = False,
         watcher: Watched | None = None,
+        past: "Past | None" = None,
     ) -> None:
         self.loaded, self.say, self.tape = loaded, say, tape
-        self.capacities = engine_capacities(loaded)
-        self.exchange = Exchange(
-            loaded.profile,
-            capacities=self.capacities,
-            curves=depth_curves(loaded),
-            feedback_ppm=loaded.scenario.feedback_ppm,
-            check_index=check_index,
-        )
+        if past is None:
+            self.capacities = engine_capacities(loaded)
+            self.exchange = Exchange(
+                loaded.profile,
+                capacities=self.capacities,
+                curves=depth_curves(loaded),
+                feedback_ppm=loaded.scenario.feedback_ppm,
+                check_index=check_index,
+            )
+        else:
+            self.exchange, self.capacities = past.exchange, past.exchange.capacities
         self.numbers = [market_numbers(loaded.profile, m) for m in loaded.profile.markets]
         self.digest = EventDigest()
-        limited = loaded.profile.losses.limits_fund
+        limited = loaded.profile.losses.limits_fund or (past is not None and past.limits_fund)
         self.audit = Audit(self.numbers, fund_is_limited=limited)
-        self.measures = Measures(loaded.profile, loaded.stage.ids)
+        self.measures = Measures(loaded.profile, loaded.stage.ids if past is None else {})
         self.writer = RunWriter(folder, loaded.profile, watcher)
         self.watcher = watcher
         self.refused: list[RefusedCommand] = []
@@ -172,6 +193,13 @@ class _Run:
         self._commands: list[np.ndarray] = []
         self._events: list[np.ndarray] = []
         self._gathered = [0, 0]  # commands, events
+
+    def recall(self, past: "Past") -> None:
+        """Take the events of commands that the exchange has applied already."""
+        for start in range(0, len(past.events), GATHERED_ROWS):
+            self._take_events(past.events[start : start + GATHERED_ROWS])
+        self.commands_count = past.commands_count
+        self.first_ns, self.last_ns = past.first_ns, past.last_ns
 
     def feed(self, blocks: Iterable[np.ndarray], batch_size: int, stage: str, total: int | None):
         """Apply a stream of commands; those of the set-up must all be accepted."""
@@ -201,6 +229,9 @@ class _Run:
         rejected = events[events["kind"] == c.EventKind.REJECTED]
         if len(rejected):
             self._note_refused(rejected, stage)
+        self._take_events(events)
+
+    def _take_events(self, events: np.ndarray) -> None:
         self.digest.update(events)
         self.audit.update(events)
         self.measures.update(events)
@@ -419,3 +450,27 @@ def simulate(
     report = _report(run, tape.tape_hash, setup_count, rows, audit, summary)
     wall_ns = time.perf_counter_ns() - started - compile_ns
     return msgspec.structs.replace(report, wall_ns=wall_ns, compile_ns=compile_ns)
+
+
+def go_on(
+    loaded: LoadedScenario,
+    past: Past,
+    commands: Iterable[np.ndarray],
+    *,
+    watcher: Watched | None = None,
+) -> Report:
+    """Apply the commands after a past and report on the whole run, past included.
+
+    `loaded` gives the policy that `past.exchange` has now; facts about named accounts are not
+    compared. Raises what `replay` raises.
+    """
+    started = time.perf_counter_ns()
+    scenario = msgspec.structs.replace(loaded.scenario, facts=[])
+    loaded = replace(loaded, scenario=scenario)
+    with TapeWriter(None, tape_metadata(loaded.profile, [])) as tape:
+        run = _Run(loaded, None, tape, lambda progress: None, watcher=watcher, past=past)
+        run.recall(past)
+        run.feed(commands, BATCH_SIZE_DEFAULT, "replay", None)
+        rows, audit, summary = run.finish()
+    report = _report(run, past.tape_hash, past.setup_count, rows, audit, summary)
+    return msgspec.structs.replace(report, wall_ns=time.perf_counter_ns() - started)

@@ -252,6 +252,41 @@ def reverse(
     print(f"{found.runs.height:,} runs." + (f" Page: {page}" if page else ""))
 
 
+def fork(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with its tape.")],
+    at: Annotated[str, typer.Option(metavar="TIME", help="HH:MM:SS, or a whole UTC time.")],
+    policies: Annotated[
+        str | None,
+        typer.Option(metavar="X,FIELD=Y", help="Choices of losses.*, against the run as it was."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE[; ...]", help="A variant; may be repeated."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("runs/fork"),
+) -> None:
+    """Go on with a run from a time under other policies; its past is not computed again."""
+    from datetime import UTC, datetime
+
+    from engine.study.comparison import variants_of
+    from engine.study.forking import fork as part_ways
+    from engine.study.page import overview, write_comparison
+
+    found = part_ways(run, at, variants_of((), _listed(policies), sets or []))
+    page = write_comparison(found.comparison, out)
+    when = datetime.fromtimestamp(found.at_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    past = "taken from where it was kept" if found.was_kept else "computed once and kept"
+    count = f"{found.commands_count:,} commands"
+    print(f"{found.comparison.base.scenario.title}: forked at {when} UTC after {count}, {past}")
+    heads, rows = overview(found.comparison)
+    _print_table(["The whole run", *heads[1:]], rows)
+    print(f"Rows: {out / 'runs.parquet'}   Page: {page}")
+    for line in found.comparison.failed:
+        print(f"error: {line}", file=sys.stderr)
+    if found.comparison.failed:
+        raise typer.Exit(AT_FAULT)
+
+
 def _print_edges(found: "Reversed") -> None:
     """The edge of every seed."""
     heads = ["Seed", "Outcome", "Holds at", "Not at", "Runs"]

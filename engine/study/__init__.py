@@ -6,8 +6,9 @@ study.run("crash.toml", ['fund="5000000"'])               # one row
 study.compare("crash.toml", [...], seeds=8)               # a row a run
 study.sweep("studies/fund-size.toml", "out", workers=2)   # a row a run, kept in a folder
 study.sensitivity("studies/what-matters.toml", "out")     # a row a field and measure
-study.search("studies/fund-size.toml")                    # a row a trial
+study.search("studies/least-cut.toml")                    # a row a trial
 study.reverse("studies/fund-size.toml")                   # a row a seed
+study.fork("runs/crash", "10:43:00", [...])               # a row a policy
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from engine.study.comparison import Variant
 
-__all__ = ["run", "compare", "sweep", "sensitivity", "search", "reverse", "read"]
+__all__ = ["run", "compare", "sweep", "sensitivity", "search", "reverse", "fork", "read"]
 
 
 def run(
@@ -92,6 +93,13 @@ def reverse(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":
     from engine.study.edges import reverse as search
 
     return search(study, workers=workers).edges
+
+
+def fork(run: Path | str, at: str, variants: Sequence["Variant"]) -> "pl.DataFrame":
+    """A run gone on with from a time under each variant: a row a variant, of the whole run."""
+    from engine.study.forking import fork as part_ways
+
+    return part_ways(run, at, variants).comparison.rows
 
 
 def read(out: Path | str, **options: Any) -> "pl.DataFrame":

@@ -134,14 +134,14 @@ def compare(
         base=base,
         variants=list(variants),
         rows=pl.DataFrame(as_table(rows), infer_schema_length=None),
-        paths=_paths([(result.row, result.path) for result in results]),
+        paths=path_frame([(result.row, result.path) for result in results]),
         failed=[f"{row['variant']}, seed {row['seed']}: {row['error']}"
                 for row in rows if row["error"]],
     )  # fmt: skip
 
 
-def _paths(found: Sequence[tuple[dict[str, Any], dict[str, list[int]]]]) -> pl.DataFrame:
-    """The paths of all runs under each other."""
+def path_frame(found: Sequence[tuple[dict[str, Any], dict[str, list[int]]]]) -> pl.DataFrame:
+    """The paths of all runs under each other, by their rows' variant and seed."""
     columns = {"variant": pl.String, "seed": pl.Int64, "time_ns": pl.Int64, "fund_quote": pl.Int64}
     columns |= dict.fromkeys(("mark_price", "liquidations", "adl_fills"), pl.Int64)
     frames = [
