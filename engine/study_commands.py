@@ -266,15 +266,14 @@ def fork(
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("runs/fork"),
 ) -> None:
     """Go on with a run from a time under other policies; its past is not computed again."""
-    from datetime import UTC, datetime
-
     from engine.study.comparison import variants_of
     from engine.study.forking import fork as part_ways
+    from engine.study.forking import written_time
     from engine.study.page import overview, write_comparison
 
     found = part_ways(run, at, variants_of((), _listed(policies), sets or []))
     page = write_comparison(found.comparison, out)
-    when = datetime.fromtimestamp(found.at_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    when = written_time(found.at_ns)
     past = "taken from where it was kept" if found.was_kept else "computed once and kept"
     count = f"{found.commands_count:,} commands"
     print(f"{found.comparison.base.scenario.title}: forked at {when} UTC after {count}, {past}")

@@ -65,6 +65,7 @@ class Comparison:
     rows: pl.DataFrame
     paths: pl.DataFrame
     failed: list[str]
+    note: str = ""  # what else the reader of the page must know
 
 
 def variants_of(

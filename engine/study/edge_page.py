@@ -39,7 +39,7 @@ def _frontier(found: Reversed, across: Vary, drawn: dict[str, Figure]) -> list[s
     kept = [(name, [_size(found, units) for units in each]) for name, each in edges if each]
     body = [
         "<h2>Frontier</h2>",
-        f"<p>On one side of the line {text(found.edge.condition)}, on the other it does not. The "
+        f"<p>On one side of the line {text(found.edge.condition)} holds, on the other not. The "
         "line is the median of the seeds that have an edge, the band reaches from the least to the "
         "greatest.</p>",
     ]
@@ -63,12 +63,14 @@ def _size(found: Reversed, units: int) -> float:
 
 
 def _curve(found: Reversed, drawn: dict[str, Figure]) -> list[str]:
-    """Sizes over the ratio, and below them how often each was passed on other seeds."""
+    """Sizes over the ratio, and below them how often each was passed."""
+    is_checked = any(point.checked for point in found.curve)
+    seeds = "seeds that had no part in choosing K*" if is_checked else "the seeds it was chosen by"
     body = [
         "<h2>Fund-size curve</h2>",
         "<p>A unit of fund costs r, a unit of need beyond it kappa: K* is least in total where a "
-        "need passes it with probability r / kappa. Breaches are counted on seeds that had no part "
-        "in choosing K*; their band is the 95 % of Wilson.</p>",
+        f"need passes it with probability r / kappa. Breaches are drawn on {seeds}; their band is "
+        "the 95 % of Wilson.</p>",
     ]
     points = [point for point in found.curve if point.units is not None]
     names = [f"{point.ratio_ppm / 10_000:g} %" for point in points]

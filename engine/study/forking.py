@@ -10,6 +10,7 @@ is was asked when every leg was hung on its ladder, and what a price is went int
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from engine.replay import GATHERED_ROWS, Past, go_on, rebatch, warm_up
 from engine.rows import EVENT
 from engine.run_folder import VENUE, RunFolder, RunFolderError, read_run
 from engine.scenario import LoadedScenario, depth_curves
-from engine.snapshot import Snapshot, read_snapshot, restore, write_snapshot
+from engine.snapshot import Snapshot, core_version, read_snapshot, restore, write_snapshot
 from engine.strict import flatten, parse_override
 from engine.study.comparison import Comparison, Variant, path_frame
 from engine.study.row import FAILURES, Watch, as_table, outputs
@@ -127,6 +128,11 @@ def time_of(run: RunFolder, text: str) -> int:
     return at_ns
 
 
+def written_time(at_ns: int) -> str:
+    """A time to the second, as a reader writes it."""
+    return datetime.fromtimestamp(at_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _point(run: RunFolder, at_ns: int) -> _Point:
     """How many commands a run has up to a time."""
     count = first_ns = last_ns = 0
@@ -180,13 +186,15 @@ def _kept(point: _Point) -> tuple[Snapshot, np.ndarray] | None:
         return None
     try:
         snapshot = read_snapshot(point.snapshot)
-        restore(point.snapshot, snapshot, point.exchange())
         events = np.load(point.events, allow_pickle=False)
     except (JournalError, ValueError):
         return None
     digest = EventDigest()
     digest.update(events)
-    is_ours = snapshot.metadata.journal_chain == point.run.report.tape_hash
+    made = snapshot.metadata
+    was = (made.core, made.profile_hash, made.journal_chain)
+    loaded, report = point.run.loaded, point.run.report
+    is_ours = was == (core_version(), loaded.profile.hash(), report.tape_hash)
     is_whole = digest.hexdigest() == snapshot.digest.hexdigest()
     return (snapshot, events) if is_ours and is_whole else None
 
@@ -247,6 +255,8 @@ def fork(run_dir: Path | str, at: str, variants: Sequence[Variant]) -> Forked:
         rows=pl.DataFrame(as_table(rows), infer_schema_length=None),
         paths=path_frame(paths),
         failed=[f"{row['variant']}: {row['error']}" for row in rows if row["error"]],
+        note=f"Forked at {written_time(point.at_ns)} UTC, after {point.commands_count:,} commands; "
+        "every number is of the whole run, its shared past included.",
     )
     return Forked(comparison, point.at_ns, point.commands_count, was_kept)
 

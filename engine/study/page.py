@@ -129,6 +129,7 @@ def compare_page(comparison: Comparison) -> str:
     )
     heads, rows = overview(comparison)
     body.append(table(heads, rows, range(1, len(heads))))
+    body += [f'<p class="note">{text(comparison.note)}</p>'] if comparison.note else []
     body += _watched_section(comparison, decimals, asset)
     body += [f'<p class="note">Failed: {text(line)}</p>' for line in comparison.failed]
     if comparison.paths.height:
