@@ -25,9 +25,7 @@ def local():
         yield made
 
 
-def test_a_cluster_gives_the_bytes_of_one_worker_and_goes_on_where_it_stopped(
-    tmp_path, local, monkeypatch
-):
+def test_a_cluster_gives_the_same_bytes_and_goes_on_where_it_stopped(tmp_path, local, monkeypatch):
     monkeypatch.setattr(dataset, "PART_ROWS", 3)
     path = write_study(tmp_path)
     sweep(path, tmp_path / "one", workers=1)
