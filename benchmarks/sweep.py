@@ -49,7 +49,7 @@ def with_a_kill(study: Path, folder: Path) -> tuple[Swept, int]:
     from distributed import LocalCluster
 
     killed = []
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
 
         def kill(done: int, total: int) -> None:
             if done >= total // 2 and not killed:

@@ -19,7 +19,7 @@ from small_study import parts, refused, write_study
 @pytest.fixture(scope="module")
 def local():
     """A cluster of two processes, as a user's would be: known by its address."""
-    options = {"dashboard_address": None, "threads_per_worker": 1}
+    options = {"dashboard_address": ":0", "threads_per_worker": 1}
     with LocalCluster(n_workers=2, **options) as made:
         made.wait_for_workers(2)
         yield made
@@ -40,6 +40,21 @@ def test_a_cluster_gives_the_same_bytes_and_goes_on_where_it_stopped(tmp_path, l
     again = sweep(path, tmp_path / "dask", **there)
     assert again.made_count == 4
     assert parts(tmp_path / "one") == parts(tmp_path / "dask")
+
+
+def test_a_worker_with_another_engine_is_refused(tmp_path, local, monkeypatch):
+    monkeypatch.setattr(cluster, "core_version", lambda: "ab" * 16)
+    asked = [Request.of(4, tmp_path, [], None)]
+    said = refused(lambda: list(run_on_cluster(asked, local.scheduler_address, 0)))
+    assert said.startswith("a worker of the cluster could not make run 4: CoreMismatch: its core")
+    with pytest.raises(CoreMismatch):
+        run_there(msgspec.structs.replace(asked[0]), "cd" * 16)
+
+
+def test_no_scheduler_is_one_line(tmp_path):
+    asked = [Request.of(0, tmp_path, [], None)]
+    said = refused(lambda: list(run_on_cluster(asked, "nothing://here", 0)))
+    assert said.startswith("--scheduler nothing://here: ")
 
 
 def notes_and_dies(request: Request, core: str) -> Result:
@@ -66,18 +81,3 @@ def test_a_worker_killed_half_way_loses_only_the_run_it_was_at(tmp_path, local, 
     begun = (tmp_path / "begun").read_text().split()
     assert begun.count("5") == 2 and begun.count("9") > 2
     assert all(begun.count(f"{number}") == 1 for number in range(5))
-
-
-def test_a_worker_with_another_engine_is_refused(tmp_path, local, monkeypatch):
-    monkeypatch.setattr(cluster, "core_version", lambda: "ab" * 16)
-    asked = [Request.of(4, tmp_path, [], None)]
-    said = refused(lambda: list(run_on_cluster(asked, local.scheduler_address, 0)))
-    assert said.startswith("a worker of the cluster could not make run 4: CoreMismatch: its core")
-    with pytest.raises(CoreMismatch):
-        run_there(msgspec.structs.replace(asked[0]), "cd" * 16)
-
-
-def test_no_scheduler_is_one_line(tmp_path):
-    asked = [Request.of(0, tmp_path, [], None)]
-    said = refused(lambda: list(run_on_cluster(asked, "nothing://here", 0)))
-    assert said.startswith("--scheduler nothing://here: ")

@@ -47,7 +47,7 @@ def run_on_cluster(
     with ExitStack() as stack:
         place: Any = scheduler
         if scheduler is None:
-            options: dict[str, Any] = {"dashboard_address": None, "threads_per_worker": 1}
+            options: dict[str, Any] = {"dashboard_address": ":0", "threads_per_worker": 1}
             place = stack.enter_context(LocalCluster(n_workers=workers, **options))
         try:
             client = stack.enter_context(Client(place))
