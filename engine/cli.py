@@ -350,7 +350,10 @@ def explain_situation(
 app.command()(people_commands.population)
 app.command()(study_commands.compare)
 app.command()(study_commands.sweep)
+app.command()(study_commands.sensitivity)
+app.command()(study_commands.search)
 app.command()(study_commands.reverse)
+app.command()(study_commands.fork)
 
 
 # Exceptions by exit status, named by module: one that was never imported was never raised.
@@ -369,6 +372,7 @@ _STATUS = {
         "engine.shrink": ("KeptError",),
         "engine.situation": ("SituationError",),
         "engine.strict": ("ScenarioError",),
+        "engine.study.forking": ("ForkError",),
         "engine.study.workers": ("StudyError",),
         "engine.tape": ("TapeError",),
         "engine.units": ("UnitError",),

@@ -10,7 +10,7 @@ folder, for studies of many runs.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -51,6 +51,7 @@ from engine.venue import Capacities, VenueProfile, market_numbers
 
 BATCH_SIZE_DEFAULT = 65_536
 GATHERED_ROWS = 1 << 16  # events or commands handed on together: small batches cost no more
+_WARM: list[bool] = []  # holds something once this process has loaded the kernels
 LOADING_NS_MAX = 2_000_000_000  # cached kernels load in a fraction of it
 REFUSED_LISTED_MAX = 1_000  # in report.json; every one is in events.parquet
 
@@ -145,6 +146,23 @@ class Watched(Watcher, Protocol):
         """The next EVENT rows, in order."""
 
 
+@dataclass(frozen=True)
+class Past:
+    """A run up to some command: the exchange as it is then, and what led there.
+
+    `limits_fund` says whether the policy of that time limited the fund, which the audit must know.
+    """
+
+    exchange: Exchange
+    events: np.ndarray
+    commands_count: int
+    setup_count: int
+    first_ns: int
+    last_ns: int
+    tape_hash: str
+    limits_fund: bool
+
+
 class _Run:
     """An exchange and everybody who reads its events: digest, auditor, tables, tape."""
 
@@ -156,21 +174,28 @@ class _Run:
         say: Say,
         check_index: bool = False,
         watcher: Watched | None = None,
+        past: "Past | None" = None,
     ) -> None:
         self.loaded, self.say, self.tape = loaded, say, tape
-        self.capacities = engine_capacities(loaded)
-        self.exchange = Exchange(
-            loaded.profile,
-            capacities=self.capacities,
-            curves=depth_curves(loaded),
-            feedback_ppm=loaded.scenario.feedback_ppm,
-            check_index=check_index,
-        )
+        if past is None:
+            self.capacities = engine_capacities(loaded)
+            self.exchange = Exchange(
+                loaded.profile,
+                capacities=self.capacities,
+                curves=depth_curves(loaded),
+                feedback_ppm=loaded.scenario.feedback_ppm,
+                check_index=check_index,
+            )
+        else:
+            self.exchange, self.capacities = past.exchange, past.exchange.capacities
         self.numbers = [market_numbers(loaded.profile, m) for m in loaded.profile.markets]
         self.digest = EventDigest()
-        limited = loaded.profile.losses.limits_fund
+        limited = loaded.profile.losses.limits_fund or (past is not None and past.limits_fund)
         self.audit = Audit(self.numbers, fund_is_limited=limited)
-        self.measures = Measures(loaded.profile, loaded.stage.ids, loaded.scenario.facts)
+        ids, facts = loaded.stage.ids, loaded.scenario.facts
+        if past is not None:  # what a scenario states is about its own venue
+            ids, facts = {}, []
+        self.measures = Measures(loaded.profile, ids, facts)
         self.writer = RunWriter(folder, loaded.profile, watcher)
         self.watcher = watcher
         self.crowd = loaded.crowd()
@@ -181,6 +206,13 @@ class _Run:
         self._commands: list[np.ndarray] = []
         self._events: list[np.ndarray] = []
         self._gathered = [0, 0]  # commands, events
+
+    def recall(self, past: "Past") -> None:
+        """Take the events of commands that the exchange has applied already."""
+        for start in range(0, len(past.events), GATHERED_ROWS):
+            self._take_events(past.events[start : start + GATHERED_ROWS])
+        self.commands_count = past.commands_count
+        self.first_ns, self.last_ns = past.first_ns, past.last_ns
 
     def feed(self, blocks: Iterable[np.ndarray], batch_size: int, stage: str, total: int | None):
         """Apply a stream of commands; those of the set-up must all be accepted."""
@@ -213,6 +245,9 @@ class _Run:
         rejected = events[events["kind"] == c.EventKind.REJECTED]
         if len(rejected):
             self._note_refused(rejected, stage)
+        self._take_events(events)
+
+    def _take_events(self, events: np.ndarray) -> None:
         self.digest.update(events)
         self.audit.update(events)
         self.measures.update(events)
@@ -417,7 +452,10 @@ def simulate(
     `watcher` hears every event. Raises what `replay` raises.
     """
     started = time.perf_counter_ns()
-    compile_ns = warm_up(loaded.profile)
+    compile_ns = 0
+    if not _WARM:  # a study makes thousands of runs in one process, which is warm after the first
+        compile_ns = warm_up(loaded.profile)
+        _WARM.append(True)
     metadata = tape_metadata(loaded.profile, [f"scenario {loaded.scenario.name}"])
     with TapeWriter(None, metadata) as tape:
         run = _Run(loaded, None, tape, lambda progress: None, watcher=watcher)
@@ -428,3 +466,27 @@ def simulate(
     report = _report(run, tape.tape_hash, setup_count, rows, audit, summary)
     wall_ns = time.perf_counter_ns() - started - compile_ns
     return msgspec.structs.replace(report, wall_ns=wall_ns, compile_ns=compile_ns)
+
+
+def go_on(
+    loaded: LoadedScenario,
+    past: Past,
+    commands: Iterable[np.ndarray],
+    *,
+    watcher: Watched | None = None,
+) -> Report:
+    """Apply the commands after a past and report on the whole run, past included.
+
+    `loaded` gives the policy that `past.exchange` has now; facts about named accounts are not
+    compared. Raises what `replay` raises.
+    """
+    started = time.perf_counter_ns()
+    scenario = msgspec.structs.replace(loaded.scenario, facts=[])
+    loaded = replace(loaded, scenario=scenario)
+    with TapeWriter(None, tape_metadata(loaded.profile, [])) as tape:
+        run = _Run(loaded, None, tape, lambda progress: None, watcher=watcher, past=past)
+        run.recall(past)
+        run.feed(commands, BATCH_SIZE_DEFAULT, "replay", None)
+        rows, audit, summary = run.finish()
+    report = _report(run, past.tape_hash, past.setup_count, rows, audit, summary)
+    return msgspec.structs.replace(report, wall_ns=time.perf_counter_ns() - started)

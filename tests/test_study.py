@@ -18,53 +18,19 @@ from engine.replay import replay
 from engine.report.liquidations import Deleveraging
 from engine.rows import EVENT
 from engine.scenario import load_scenario
-from engine.strict import ScenarioError
 from engine.study import dataset
 from engine.study.changes import expand, policy_change
 from engine.study.comparison import band, compare, differences, variants_of
+from engine.study.conditions import Condition
 from engine.study.dataset import Dataset, column_types
-from engine.study.edges import Condition, _Search
+from engine.study.edges import _Search
 from engine.study.page import compare_page, write_comparison
 from engine.study.plan import Vary, check_plan, load_study, points, requests
 from engine.study.row import Request, Result, Watch, run_request
 from engine.study.sweeping import sweep
-from engine.study.workers import StudyError, Workers
+from engine.study.workers import Workers
 from small_scenario import write_small
-
-STUDY = """
-name = "small"
-title = "a small <study>"
-scenario = "small.toml"
-seeds = 2
-[[vary]]
-field = "fund"
-values = ["10", "100000"]
-[[vary]]
-field = "shock_ppm"
-values = [1_000_000, 2_000_000]
-"""
-
-
-def write_study(folder: Path, *changes: tuple[str, str], text: str = STUDY) -> Path:
-    write_small(folder)
-    for before, after in changes:
-        assert before in text
-        text = text.replace(before, after)
-    path = folder / "study.toml"
-    path.write_text(text)
-    return path
-
-
-def parts(folder: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((folder / "runs").iterdir())]
-
-
-def refused(call, *arguments, **more) -> str:
-    with pytest.raises((ScenarioError, StudyError)) as caught:
-        call(*arguments, **more)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
+from small_study import STUDY, parts, refused, write_study
 
 # -- one run ----------------------------------------------------------------------------------
 
@@ -225,7 +191,7 @@ def test_a_range_includes_its_ends():
         ("small.toml", "none.toml", "study.toml: $.scenario: no such file"),
         ("shock_ppm", "fund", "expected each field once in vary"),
         ('values = ["10", "100000"]', "values = []", "$.vary[0]"),
-        ("seeds = 2", "points = 4", "expected points for latin_hypercube and sobol"),
+        ("seeds = 2", "points = 4", "expected points for latin_hypercube, sobol, saltelli"),
         ("seeds = 2", 'design = "list"\nvary = 3', "study.toml: "),
         ("seeds = 2", 'set = ["nothing=1"]', "small.toml: $.nothing: unknown field"),
     ],

@@ -5,7 +5,10 @@ from engine import study
 study.run("crash.toml", ['fund="5000000"'])               # one row
 study.compare("crash.toml", [...], seeds=8)               # a row a run
 study.sweep("studies/fund-size.toml", "out", workers=2)   # a row a run, kept in a folder
+study.sensitivity("studies/what-matters.toml", "out")     # a row a field and measure
+study.search("studies/least-cut.toml")                    # a row a trial
 study.reverse("studies/fund-size.toml")                   # a row a seed
+study.fork("runs/crash", "10:43:00", [...])               # a row a policy
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from engine.study.comparison import Variant
 
-__all__ = ["run", "compare", "sweep", "reverse", "read"]
+__all__ = ["run", "compare", "sweep", "sensitivity", "search", "reverse", "fork", "read"]
 
 
 def run(
@@ -58,11 +61,45 @@ def sweep(
     return run_study(study, out, workers=workers, progress=progress).rows
 
 
+def sensitivity(study: Path | str, out: Path | str, measures: Sequence[str] = ()) -> "pl.DataFrame":
+    """Sobol indices of the sweep in a folder: a row a measure and field, with half a 95 % band."""
+    import msgspec
+    import polars as pl
+
+    from engine.study.dataset import finished_rows
+    from engine.study.indices import sensitivities
+    from engine.study.page import shown_columns
+    from engine.study.plan import load_study
+
+    loaded = load_study(study)
+    rows = finished_rows(Path(out), loaded.key())
+    found = sensitivities(loaded, rows, measures or shown_columns(loaded, rows))
+    return pl.DataFrame(
+        {"measure": each.column, **msgspec.structs.asdict(index)}
+        for each in found
+        for index in each.indices
+    )
+
+
+def search(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":
+    """The trials of a study's search in order: a row a point, with its value and what held."""
+    from engine.study.searching import search_for
+
+    return search_for(study, workers=workers).trials
+
+
 def reverse(study: Path | str, *, workers: int = 1) -> "pl.DataFrame":
     """The edge of the study's condition: a row a seed."""
     from engine.study.edges import reverse as search
 
     return search(study, workers=workers).edges
+
+
+def fork(run: Path | str, at: str, variants: Sequence["Variant"]) -> "pl.DataFrame":
+    """A run gone on with from a time under each variant: a row a variant, of the whole run."""
+    from engine.study.forking import fork as part_ways
+
+    return part_ways(run, at, variants).comparison.rows
 
 
 def read(out: Path | str, **options: Any) -> "pl.DataFrame":

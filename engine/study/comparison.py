@@ -18,6 +18,7 @@ from engine.scenario import LoadedScenario, load_scenario
 from engine.strict import ScenarioError
 from engine.study.changes import expand, override, policy_change
 from engine.study.row import Request, as_table
+from engine.study.watching import Wanted, WatchedAccount, watch_rows
 from engine.study.workers import StudyError, Workers
 
 AS_IS = "as it is"
@@ -64,22 +65,24 @@ class Comparison:
     rows: pl.DataFrame
     paths: pl.DataFrame
     failed: list[str]
+    note: str = ""  # what else the reader of the page must know
 
 
 def variants_of(
-    profiles: Sequence[str], policies: Sequence[str], sets: Sequence[str]
+    profiles: Sequence[str], policies: Sequence[str], sets: Sequence[str], alone: bool = False
 ) -> list[Variant]:
-    """The variants a command line names; several changes of one are joined by `;`.
+    """The variants a command line names; several changes of one are joined by `;`. `alone` allows
+    the scenario as it is and nothing else.
 
     >>> [each.name for each in variants_of((), ("adl_price=mark",), ('fund="1"; depth_ppm=2',))]
     ['as it is', 'adl_price=mark', 'fund="1"; depth_ppm=2']
     """
-    found = [Variant(AS_IS)] if policies or sets or len(profiles) == 1 else []
+    found = [Variant(AS_IS)] if policies or sets or len(profiles) < 2 else []
     found += [Variant(name, [override("profile", name)]) for name in profiles]
     found += [Variant(text, [policy_change(text)]) for text in policies]
     found += [Variant(text, [part.strip() for part in text.split(";")]) for text in sets]
     names = [variant.name for variant in found]
-    if len(found) < 2:
+    if len(found) < 2 and not alone:
         raise StudyError("compare: expected --profiles, --policies or --set")
     if len(set(names)) < len(names):
         raise StudyError("compare: expected each variant once")
@@ -93,10 +96,12 @@ def compare(
     seeds: int = 1,
     workers: int = 1,
     also: Sequence[str] = (),
+    watched: Wanted | None = None,
     data: Path | str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Run every variant under the scenario's seed and those after it; `also` changes them all.
+    `watched` is an account whose fate becomes columns of the rows.
 
     Raises ScenarioError where a variant cannot be loaded, before the first run.
     """
@@ -107,14 +112,17 @@ def compare(
     for variant in variants:
         changes = [*also, *variant.changes]
         try:
-            load_scenario(scenario, expand(scenario, changes, data), data)
+            loaded = load_scenario(scenario, expand(scenario, changes, data), data)
+            if watched is not None:
+                WatchedAccount(loaded, watched)
         except ScenarioError as error:
             raise ScenarioError(f"variant {variant.name!r}: {error}") from None
         for step in range(seeds):
             seed = base.scenario.seed + step
             each = Request.of(len(requests), scenario, [*changes, override("seed", seed)], data)
             inputs = {"variant": variant.name, "seed": seed}
-            requests.append(msgspec.structs.replace(each, inputs=inputs, path=True))
+            more = {"inputs": inputs, "path": True, "watched": watched}
+            requests.append(msgspec.structs.replace(each, **more))
     warm_up(base.profile)
     results = []
     with Workers(workers) as pool:
@@ -127,14 +135,14 @@ def compare(
         base=base,
         variants=list(variants),
         rows=pl.DataFrame(as_table(rows), infer_schema_length=None),
-        paths=_paths([(result.row, result.path) for result in results]),
+        paths=path_frame([(result.row, result.path) for result in results]),
         failed=[f"{row['variant']}, seed {row['seed']}: {row['error']}"
                 for row in rows if row["error"]],
     )  # fmt: skip
 
 
-def _paths(found: Sequence[tuple[dict[str, Any], dict[str, list[int]]]]) -> pl.DataFrame:
-    """The paths of all runs under each other."""
+def path_frame(found: Sequence[tuple[dict[str, Any], dict[str, list[int]]]]) -> pl.DataFrame:
+    """The paths of all runs under each other, by their rows' variant and seed."""
     columns = {"variant": pl.String, "seed": pl.Int64, "time_ns": pl.Int64, "fund_quote": pl.Int64}
     columns |= dict.fromkeys(("mark_price", "liquidations", "adl_fills"), pl.Int64)
     frames = [
@@ -164,6 +172,24 @@ def values_of(comparison: Comparison, variant: str, column: str) -> dict[int, in
     """What a column says under each seed of a variant; failed runs are left out."""
     rows = comparison.rows.filter((pl.col("variant") == variant) & (pl.col("error") == ""))
     return dict(rows.select("seed", column).iter_rows()) if column in rows.columns else {}
+
+
+def watched_table(
+    comparison: Comparison, written: Callable[[float], str]
+) -> tuple[list[str], list[list[str]]]:
+    """What happens to the watched account under each variant; no rows where none was watched."""
+    rows = comparison.rows
+    if "watch_adl_fills_count" not in rows.columns:
+        return [], []
+    names = [variant.name for variant in comparison.variants]
+    markets = comparison.base.profile.markets
+    places = {each.symbol: each.price_decimals for each in markets}
+    found = [
+        dict(watch_rows(rows.filter(pl.col("variant") == name), written, places)) for name in names
+    ]
+    labels = dict.fromkeys(label for each in found for label in each)
+    cells = [[label, *(each.get(label, "") for each in found)] for label in labels]
+    return ["Watched account", *names], cells
 
 
 def differences(comparison: Comparison, variant: str, column: str) -> list[int]:

@@ -149,6 +149,38 @@ def table_of(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def finished_rows(folder: Path, key: str) -> pl.DataFrame:
+    """Every row of a sweep that is done, of the study with this key; else StudyError."""
+    plan = folder / PLAN
+    try:
+        found = json.loads(plan.read_bytes())
+        count = found["runs"] if found["key"] == key else -1
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StudyError(f"{folder.name}: {PLAN}: no plan of a sweep; sweep first") from None
+    if count < 0:
+        raise StudyError(f"{folder.name}: holds another study, scenario, venue or engine")
+    parts = len(list((folder / RUNS).glob("part-*.parquet")))
+    if parts * PART_ROWS < count:
+        raise StudyError(f"{folder.name}: not all of {count:,} runs are made; go on with the sweep")
+    return read_rows(folder)
+
+
+def write_frames(out: Path | str, frames: dict[str, pl.DataFrame], pages: dict[str, str]) -> Path:
+    """Write Parquet files and pages by name into a folder that holds nothing else. StudyError."""
+    folder = Path(os.path.abspath(out))
+    known = frames.keys() | pages.keys()
+    foreign = [e.name for e in folder.iterdir() if e.name not in known] if folder.is_dir() else []
+    if foreign:
+        reason = f"not written to, because this command never wrote {foreign[0]!r}"
+        raise StudyError(f"{folder.name}: {reason}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        frame.write_parquet(folder / name)
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
 def read_rows(folder: Path) -> pl.DataFrame:
     """The rows in the parts of a sweep, in the order of its plan."""
     parts = sorted((folder / RUNS).glob("part-*.parquet"))

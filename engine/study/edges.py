@@ -6,55 +6,31 @@ the condition may begin to hold as the field rises (a shock) or cease to (a fund
 comes and goes more than once inside the range has several edges, and one of them is found.
 """
 
-import operator
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from engine.replay import warm_up
-from engine.study.plan import Edge, LoadedStudy, load_study, request, seeds_of
+from engine.study.changes import override
+from engine.study.conditions import Condition
+from engine.study.curve import CurvePoint, percent_band, share, sizes
+from engine.study.plan import (
+    Edge,
+    LoadedStudy,
+    SizeCurve,
+    Value,
+    as_cell,
+    check_change,
+    load_study,
+    request,
+    seeds_of,
+)
 from engine.study.row import Request, as_table
 from engine.study.workers import StudyError, Workers
-
-EDGES, RUNS = "edges.parquet", "runs.parquet"
-NAMED = {"adl_starts": "adl_fills_count > 0", "bad_debt": "bad_debt_quote > 0"}
-COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-_CONDITION = re.compile(r"^\s*([a-z][A-Za-z0-9_-]*)\s*(>=|<=|>|<)\s*(-?[0-9][0-9_]*)\s*\Z")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A column, a comparison and a number."""
-
-    column: str
-    holds: Callable[[int, int], bool]
-    number: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """Read `column > number` or a named condition; raises ValueError with what is expected.
-
-        >>> Condition.parse("adl_starts").column
-        'adl_fills_count'
-        """
-        match = _CONDITION.match(NAMED.get(text, text))
-        if match is None:
-            names = ", ".join(NAMED)
-            raise ValueError(f"expected {names}, or a column, > or <, and a number, got {text!r}")
-        return cls(match[1], COMPARE[match[2]], int(match[3]))
-
-    def of(self, row: dict[str, Any]) -> bool:
-        """Whether it holds in a row; raises StudyError for a row without such a number."""
-        if row["error"]:
-            raise StudyError(f"run of seed {row['seed']}: {row['error']}")
-        value = row.get(self.column)
-        if type(value) is not int:
-            raise StudyError(f"condition: a row has no number {self.column!r}")
-        return self.holds(value, self.number)
 
 
 @dataclass
@@ -67,6 +43,7 @@ class _Search:
     at_low: bool | None = None
     at_high: bool | None = None
     runs: int = 0
+    across: Value | None = None
 
     def wanted(self, step: int) -> int | None:
         """The next value to try; None when the search is over."""
@@ -99,10 +76,14 @@ class Reversed:
     edge: Edge
     edges: pl.DataFrame
     runs: pl.DataFrame
+    curve: list[CurvePoint]
 
-    def found(self) -> list[int]:
-        """The edges that lie inside the range, in units, sorted."""
-        return sorted(self.edges.filter(pl.col("edge") == "found")["edge_units"].to_list())
+    def found(self, across: Any = None) -> list[int]:
+        """The edges that lie inside the range, in units, sorted; of one value across, or of all."""
+        edges = self.edges.filter(pl.col("edge") == "found")
+        if across is not None and self.edge.across is not None:
+            edges = edges.filter(pl.col(self.edge.across.field) == across)
+        return sorted(edges["edge_units"].to_list())
 
 
 def reverse(
@@ -125,8 +106,14 @@ def reverse(
     except ValueError as error:
         study.fail("reverse.condition", str(error))
     low, high = edge.vary.units()
-    searches = [_Search(seed, low, high) for seed in seeds_of(study)]
+    searches = [
+        _Search(seed, low, high, across=value)
+        for value in (edge.across.values if edge.across else [None])
+        for seed in seeds_of(study)
+    ]
     rows: list[dict[str, Any]] = []
+    for value in edge.across.values if edge.across else ():
+        check_change(study, override(edge.across.field, value), "reverse.across")
     warm_up(study.base.profile)
     with Workers(workers) as pool:
         while asked := _requests(study, edge, searches, len(rows)):
@@ -137,9 +124,48 @@ def reverse(
                 search.learn(value, holds)
                 rows.append({**result.row, "holds": holds})
             progress(sum(s.wanted(edge.step()) is None for s in searches), len(searches))
+        curve = _curve(study, edge.curve, searches) if edge.curve else []
+        more = _check_requests(study, edge, curve, len(rows))
+        made = sorted(pool.results(list(more)), key=lambda result: result.row["run"])
+        rows += [{**result.row, "holds": condition.of(result.row)} for result in made]
+        curve = _checked(edge, curve, rows[len(rows) - len(made) :])
     edges = [_edge(edge, search) for search in searches]
     tables = [pl.DataFrame(as_table(each), infer_schema_length=None) for each in (edges, rows)]
-    return Reversed(study, edge, *tables)
+    return Reversed(study, edge, *tables, curve)
+
+
+def _curve(study: LoadedStudy, asked: SizeCurve, searches: list[_Search]) -> list[CurvePoint]:
+    """The sizes that the edges of the seeds ask for."""
+    if any(search.at_high and not search.at_low for search in searches):
+        study.fail("reverse.curve", "expected a condition that ceases as the field rises")
+    low = min(search.low for search in searches)
+    needs = [
+        None if search.at_high else search.high if search.at_low else low for search in searches
+    ]
+    return sizes(needs, asked.ratios_ppm)
+
+
+def _check_requests(
+    study: LoadedStudy, edge: Edge, curve: list[CurvePoint], start: int
+) -> Iterator[Request]:
+    """The runs of every size on the seeds after those of the study."""
+    first = seeds_of(study)[-1] + 1
+    count = edge.curve.check_seeds if edge.curve else 0
+    for units in dict.fromkeys(point.units for point in curve if point.units is not None):
+        for seed in range(first, first + count):
+            yield request(study, start, {edge.vary.field: edge.vary.at(units)}, seed)
+            start += 1
+
+
+def _checked(edge: Edge, curve: list[CurvePoint], rows: list[dict[str, Any]]) -> list[CurvePoint]:
+    """The curve with how often the condition held on further seeds."""
+    found = []
+    for point in curve:
+        value = None if point.units is None else edge.vary.at(point.units)
+        held = [row["holds"] for row in rows if row[edge.vary.field] == value]
+        checked = share(sum(held), len(held)) if held else None
+        found.append(msgspec.structs.replace(point, checked=checked))
+    return found
 
 
 def _requests(
@@ -150,7 +176,8 @@ def _requests(
     for search in searches:
         value = search.wanted(edge.step())
         if value is not None:
-            named = {edge.vary.field: edge.vary.at(value)}
+            named = {edge.across.field: search.across} if edge.across else {}
+            named[edge.vary.field] = edge.vary.at(value)
             number = start + len(asked)
             asked.append((request(study, number, named, search.seed), search, value))
     return asked
@@ -158,7 +185,8 @@ def _requests(
 
 def _edge(edge: Edge, search: _Search) -> dict[str, Any]:
     """The outcome of one seed."""
-    row: dict[str, Any] = {"seed": search.seed, "field": edge.vary.field, "runs": search.runs}
+    row: dict[str, Any] = {edge.across.field: as_cell(search.across)} if edge.across else {}
+    row |= {"seed": search.seed, "field": edge.vary.field, "runs": search.runs}
     if search.at_low == search.at_high:
         outcome = "holds everywhere" if search.at_low else "holds nowhere"
         return {**row, "edge": outcome, "edge_units": None, "holds_at": None, "not_at": None}
@@ -183,14 +211,33 @@ def summary_rows(found: Reversed) -> list[tuple[str, str, str]]:
     return rows
 
 
-def write(found: Reversed, out: Path | str) -> None:
-    """Write edges and runs as Parquet into a folder."""
-    folder = Path(out)
-    known = {EDGES, RUNS}
-    foreign = [e.name for e in folder.iterdir() if e.name not in known] if folder.is_dir() else []
-    if foreign:
-        reason = f"not written to, because no search wrote {foreign[0]!r} in it"
-        raise StudyError(f"{folder.name}: {reason}")
-    folder.mkdir(parents=True, exist_ok=True)
-    found.edges.write_parquet(folder / EDGES)
-    found.runs.write_parquet(folder / RUNS)
+def frontier_rows(found: Reversed) -> tuple[list[str], list[list[str]]]:
+    """For each value of the second field where the edge lies, over the seeds."""
+    across, vary = found.edge.across, found.edge.vary
+    assert across is not None, "asked of a search with a second field"
+    heads = [across.field, "Edge found", "Least", "Median", "Greatest", "Holds", "Never"]
+    rows = []
+    for value in map(as_cell, across.values):
+        mine = found.edges.filter(pl.col(across.field) == value)
+        edges = found.found(value)
+        ends = [edges[0], edges[(len(edges) - 1) // 2], edges[-1]] if edges else []
+        texts = [f"{vary.at(units)}" for units in ends] or [""] * 3
+        outcomes = mine["edge"].to_list()
+        others = [f"{outcomes.count(f'holds {where}')}" for where in ("everywhere", "nowhere")]
+        rows.append([f"{value}", f"{len(edges)} of {mine.height}", *texts, *others])
+    return heads, rows
+
+
+def curve_rows(found: Reversed) -> tuple[list[str], list[list[str]]]:
+    """The sizes of the fund-size curve, and how often each is passed."""
+    vary = found.edge.vary
+    heads = ["r / kappa", f"K*, {vary.field}", "Breaches", "On other seeds", "95 % band"]
+    rows = []
+    for point in found.curve:
+        size = f"above {vary.high}" if point.units is None else f"{vary.at(point.units)}"
+        row = [f"{point.ratio_ppm / 10_000:g} %", size]
+        row.append(f"{point.breaches.count} of {point.breaches.of}")
+        seen = point.checked
+        row += [f"{seen.count} of {seen.of}", percent_band(seen)] if seen else ["", ""]
+        rows.append(row)
+    return heads, rows

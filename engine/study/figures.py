@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from engine.study.indices import Index
+
 Figure = dict[str, Any]
 SHADE = 0.2  # opacity of a band
 
@@ -98,11 +100,11 @@ def small_multiples(
     *,
     dates: bool = False,
     steps: bool = False,
-    log: bool = False,
+    tall: bool = False,
 ) -> Figure:
     """A grid of panels: a column a variant, a row a measure; all of a row on one value axis."""
     columns = len(rows[0].panels)
-    layout = _layout(96 + 170 * len(rows), annotations=[])
+    layout = _layout(96 + (300 if tall else 170) * len(rows), annotations=[])
     width, height = 1 / columns, 1 / len(rows)
     data: list[Figure] = []
     for r, row in enumerate(rows):
@@ -172,6 +174,37 @@ def intervals(label: str, names: Sequence[str], bands: Sequence[tuple[float, flo
         yaxis=_axis(autorange="reversed", automargin=True, type="category"),
     )
     return {"data": [data], "layout": layout}
+
+
+def index_bars(indices: Sequence[Index]) -> Figure:
+    """Sobol indices: for each field a bar of its own share and one with all it takes part in."""
+    names = [each.field for each in indices]
+    data = []
+    for label, colour, middle, half in (
+        ("Total", "var(--mark)", "total", "total_half"),
+        ("First", "var(--adl)", "first", "first_half"),
+    ):
+        data.append(
+            {
+                "type": "bar", "orientation": "h", "name": label, "y": names,
+                "x": [getattr(each, middle) for each in indices],
+                "marker": {"color": colour, "pattern": {"shape": "/" if label == "Total" else ""}},
+                "error_x": {
+                    "type": "data", "color": "var(--ink)", "thickness": 1.5,
+                    "array": [getattr(each, half) for each in indices],
+                },
+                "hovertemplate": label + ", %{y}: %{x:.3f}<extra></extra>",
+            }
+        )  # fmt: skip
+    layout = _layout(
+        120 + 56 * len(names),
+        barmode="group",
+        xaxis=_axis(title={"text": "Share of the variance", "standoff": 8}, zeroline=True),
+        yaxis=_axis(autorange="reversed", automargin=True, type="category"),
+    )
+    layout |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}
+    layout["legend"]["traceorder"] = "reversed"
+    return {"data": data, "layout": layout}
 
 
 def surface(

@@ -4,7 +4,6 @@ Money is drawn in units of the settlement asset; every table says the same numbe
 files beside the page hold them in the smallest unit.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,13 @@ from engine.study.comparison import (
     differences,
     same_start,
     values_of,
+    watched_table,
 )
+from engine.study.dataset import write_frames
 from engine.study.figures import Curve, Figure, Panel, Row
+from engine.study.indices import sensitivities, sensitivity_rows
+from engine.study.labels import foot, head, number, numeric, shown, title_of, unit_of, words_of
 from engine.study.plan import LoadedStudy
-from engine.study.workers import StudyError
 
 PATHS = (
     ("Fund balance", "fund_quote", "var(--fund)"),
@@ -36,49 +38,6 @@ COLOURS = ("var(--adl)", "var(--liquidation)", "var(--fund)", "var(--mark)", "va
 COLUMNS_MAX = 5  # of small pictures beside each other
 ROWS_FILE, PATHS_FILE, PAGE_FILE = "runs.parquet", "paths.parquet", "compare.html"
 ROWS_MAX = 500  # of a table on the page; all are in the Parquet files
-
-
-def unit_of(column: str, money_decimals: int) -> int:
-    """What a column is divided by to be read: money in whole units, all else as it is."""
-    return 10**money_decimals if column.endswith("_quote") else 1
-
-
-def words_of(column: str) -> str:
-    """The name of a column in words."""
-    known = {name: label for label, name in MEASURES}
-    plain = column.removesuffix("_quote").removesuffix("_count").replace("_", " ")
-    return known.get(column, plain.capitalize()).removesuffix(" ppm")
-
-
-def number(value: float | None, signed: bool = False) -> str:
-    """A number to be read: no decimals above a hundred, a true minus sign."""
-    if value is None:
-        return ""
-    places = 0 if abs(value) >= 100 or value == int(value) else 2
-    return f"{value:{'+' if signed and value else ''},.{places}f}".replace("-", "\u2212")
-
-
-def _title_of(column: str, asset: str) -> str:
-    tail = f", {asset}" if column.endswith("_quote") else ", ppm" if column.endswith("_ppm") else ""
-    return words_of(column) + tail
-
-
-def _head(title: str, kicker: str, verdict: str) -> list[str]:
-    return [
-        f"<header><h1>{text(title)}</h1>",
-        f'<p class="kicker">{text(kicker)}</p>',
-        f'<p class="verdict">{text(verdict)}</p></header><main>',
-        '<noscript><p class="note">The pictures need JavaScript; every number in them is in the '
-        "tables.</p></noscript>",
-    ]
-
-
-def _foot(lines: Sequence[tuple[str, str]]) -> str:
-    rows = "".join(
-        f"<tr><td>{text(name)}</td><td class=hash>{text(value)}</td></tr>\n"
-        for name, value in lines
-    )
-    return f"</main><footer><table><tbody>{rows}</tbody></table></footer>"
 
 
 # -- compare ----------------------------------------------------------------------------------
@@ -127,7 +86,7 @@ def overview(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         for variant in comparison.variants:
             values = list(values_of(comparison, variant.name, column).values())
             cells.append(number(sum(values) / len(values) / scale) if values else "failed")
-        rows.append([_title_of(column, asset), *cells])
+        rows.append([title_of(column, asset), *cells])
     return heads, rows
 
 
@@ -163,13 +122,15 @@ def compare_page(comparison: Comparison) -> str:
     asset, decimals = base.profile.settlement.asset, base.profile.settlement.decimals
     seeds = comparison.rows["seed"].n_unique()
     span = f"{base.scenario.seed} to {base.scenario.seed + seeds - 1}"
-    body = _head(
+    body = head(
         base.scenario.title,
         f"{len(comparison.variants)} variants, {seeds} seeds ({span}), venue {base.profile.name}",
         same_start(comparison),
     )
     heads, rows = overview(comparison)
     body.append(table(heads, rows, range(1, len(heads))))
+    body += [f'<p class="note">{text(comparison.note)}</p>'] if comparison.note else []
+    body += _watched_section(comparison, decimals, asset)
     body += [f'<p class="note">Failed: {text(line)}</p>' for line in comparison.failed]
     if comparison.paths.height:
         drawn["paths"] = figures.small_multiples(
@@ -185,9 +146,22 @@ def compare_page(comparison: Comparison) -> str:
             body.append(
                 f'<p class="note">The first {COLUMNS_MAX} variants are drawn; all are below.</p>'
             )
-    body += _difference_section(comparison, asset, decimals, drawn)
-    body.append(_foot(_compare_hashes(comparison)))
+    if len(comparison.variants) > 1:
+        body += _difference_section(comparison, asset, decimals, drawn)
+    body.append(foot(_compare_hashes(comparison)))
     return document(base.scenario.title, "\n".join(body), drawn)
+
+
+def _watched_section(comparison: Comparison, decimals: int, asset: str) -> list[str]:
+    heads, rows = watched_table(comparison, lambda value: number(value / 10**decimals))
+    if not rows:
+        return []
+    return [
+        "<h2>The watched account</h2>",
+        f"<p>Money in {text(asset)}. Re-hedge: to trade the lost lots back at the mark of then, "
+        "with the taker's fee; no spread.</p>",
+        table(heads, rows, range(1, len(heads))),
+    ]
 
 
 def _difference_section(
@@ -204,7 +178,7 @@ def _difference_section(
         others = comparison.variants[1:]
         found = [(each.name, differences(comparison, each.name, column)) for each in others]
         found = [(name, band(values)) for name, values in found if values]
-        title = _title_of(column, asset)
+        title = title_of(column, asset)
         numbers = table(heads, _measure_rows(comparison, column), range(1, 5))
         if any(each.low or each.high for _, each in found):
             scale = unit_of(column, decimals)
@@ -238,35 +212,17 @@ def _compare_hashes(comparison: Comparison) -> list[tuple[str, str]]:
 
 def write_comparison(comparison: Comparison, out: Path | str) -> Path:
     """Write rows, paths and the page into a folder; returns the page."""
-    folder = Path(os.path.abspath(out))
-    known = {ROWS_FILE, PATHS_FILE, PAGE_FILE}
-    foreign = [each.name for each in folder.iterdir() if each.name not in known] if (
-        folder.is_dir()) else []  # fmt: skip
-    if foreign:
-        reason = f"not written to, because no comparison wrote {foreign[0]!r} in it"
-        raise StudyError(f"{folder.name}: {reason}")
-    folder.mkdir(parents=True, exist_ok=True)
-    comparison.rows.write_parquet(folder / ROWS_FILE)
-    comparison.paths.write_parquet(folder / PATHS_FILE)
-    (folder / PAGE_FILE).write_text(compare_page(comparison), encoding="utf-8")
-    return folder / PAGE_FILE
+    frames = {ROWS_FILE: comparison.rows, PATHS_FILE: comparison.paths}
+    return write_frames(out, frames, {PAGE_FILE: compare_page(comparison)}) / PAGE_FILE
 
 
 # -- sweep ------------------------------------------------------------------------------------
 
 
-def _numeric(values: Sequence[Any]) -> list[float] | None:
-    """The values as numbers, where all of them read as numbers."""
-    try:
-        return [float(value) for value in values]
-    except (TypeError, ValueError):
-        return None
-
-
 def _in_order(values: Sequence[Any]) -> list[Any]:
     """Distinct values: by size where they are numbers, else as they first occur."""
     distinct = list(dict.fromkeys(values))
-    numbers = _numeric(distinct)
+    numbers = numeric(distinct)
     if numbers is None:
         return distinct
     return [value for _, value in sorted(zip(numbers, distinct, strict=True), key=lambda p: p[0])]
@@ -288,13 +244,15 @@ def sweep_page(study: LoadedStudy, rows: pl.DataFrame) -> str:
     failed = rows.height - good.height
     counts = f"{rows.height:,} runs, {study.study.seeds} seeds, design {study.study.design}"
     verdict = study.study.description or f"What {', '.join(fields) or 'the seed'} does."
-    body = _head(study.study.title, f"{counts}; {failed:,} runs failed", verdict)
+    body = head(study.study.title, f"{counts}; {failed:,} runs failed", verdict)
     drawn: dict[str, Figure] = {}
     columns = shown_columns(study, good) if good.height else []
+    if study.study.design == "saltelli" and failed == 0:
+        body += sobol_section(study, rows, columns, drawn)
     body += _sweep_pictures(study, good, fields, columns, drawn) if columns else []
     body += ["<h2>Runs</h2>", _sweep_table(study, rows, fields, columns)]
     body.append(
-        _foot(
+        foot(
             [
                 ("Study", study.key()),
                 ("Scenario, before any change of the study", study.base.scenario.hash()),
@@ -326,9 +284,9 @@ def _sweep_pictures(
         panels = []
         for value in outer[:COLUMNS_MAX]:
             part = good if value is None else good.filter(pl.col(fields[1]) == value)
-            title = words_of(column) if value is None else f"{fields[1]} {_shown(value)}"
+            title = words_of(column) if value is None else f"{fields[1]} {shown(value)}"
             panels.append(Panel(title, _over(part, fields[0], inner, column, scale)))
-        rows.append(Row(_title_of(column, asset), COLOURS[place % len(COLOURS)], panels))
+        rows.append(Row(title_of(column, asset), COLOURS[place % len(COLOURS)], panels))
     drawn["curves"] = figures.small_multiples(rows, fields[0])
     body = [
         "<h2>Means over the seeds</h2>",
@@ -342,19 +300,39 @@ def _sweep_pictures(
             (a, b): mean / scale
             for a, b, mean in good.group_by(fields).agg(pl.col(column).mean()).iter_rows()
         }
-        title, name = _title_of(column, asset), f"surface-{place}"
-        shown = [[_shown(value) for value in values] for values in (inner, outer)]
+        title, name = title_of(column, asset), f"surface-{place}"
+        names = [[shown(value) for value in values] for values in (inner, outer)]
         cells = [[means.get((a, b)) for a in inner] for b in outer]
-        drawn[name] = figures.surface(title, *shown, cells, fields[0], fields[1])
-        heads = [f"{fields[1]} \\ {fields[0]}", *shown[0]]
-        numbers = [[b, *map(number, row)] for b, row in zip(shown[1], cells, strict=True)]
+        drawn[name] = figures.surface(title, *names, cells, fields[0], fields[1])
+        heads = [f"{fields[1]} \\ {fields[0]}", *names[0]]
+        numbers = [[b, *map(number, row)] for b, row in zip(names[1], cells, strict=True)]
         body += [f"<h3>{text(title)}</h3>", chart(name, f"{title} over {' and '.join(fields)}")]
         body.append(details("Numbers", table(heads, numbers, range(1, len(heads)))))
     return body
 
 
-def _shown(value: Any) -> str:
-    return f"{value:,}" if type(value) is int else str(value)
+def sobol_section(
+    study: LoadedStudy, rows: pl.DataFrame, columns: list[str], drawn: dict[str, Figure]
+) -> list[str]:
+    """Bars of the Sobol indices of every measure, and their numbers."""
+    asset = study.base.profile.settlement.asset
+    body = [
+        "<h2>Which field decides</h2>",
+        "<p>Sobol indices of the mean over the seeds. <b>First</b>: the share of the variance that "
+        "a field causes by itself. <b>Total</b>: with everything it does together with others. "
+        "Lines hold the index in 95 of 100 resamplings of the design.</p>",
+    ]
+    for place, found in enumerate(sensitivities(study, rows, columns)):
+        title, name = title_of(found.column, asset), f"sobol-{place}"
+        body.append(f"<h3>{text(title)}</h3>")
+        if not found.indices:
+            body.append('<p class="note">The same in every run.</p>')
+            continue
+        drawn[name] = figures.index_bars(found.indices)
+        heads, lines = sensitivity_rows(found)
+        body.append(chart(name, f"Sobol indices of {title}"))
+        body.append(details("Numbers", table(heads, lines, range(1, len(heads)))))
+    return body
 
 
 def _over(part: pl.DataFrame, field: str, values: list[Any], column: str, scale: int) -> Curve:
@@ -371,7 +349,7 @@ def _over(part: pl.DataFrame, field: str, values: list[Any], column: str, scale:
     }
     kept = [value for value in values if value in found]
     sides = [[found[value][side] for value in kept] for side in range(3)]
-    return Curve([_shown(value) for value in kept], *sides)
+    return Curve([shown(value) for value in kept], *sides)
 
 
 def _clouds(
@@ -381,13 +359,13 @@ def _clouds(
     """A dot a run, every field against every measure."""
     body = ["<h2>Every run</h2>", "<p>A dot is one run.</p>"]
     for column in columns:
-        scale, title = unit_of(column, decimals), _title_of(column, asset)
+        scale, title = unit_of(column, decimals), title_of(column, asset)
         body += [f"<h3>{text(title)}</h3>", '<div class="pair">']
         for field in fields or ["seed"]:
             values = good[field].to_list()
             name = f"cloud-{len(drawn)}"
             drawn[name] = figures.cloud(
-                title, field, _numeric(values) or values, (good[column] / scale).to_list()
+                title, field, numeric(values) or values, (good[column] / scale).to_list()
             )
             body.append(f"<div>{chart(name, f'{title} against {field}')}</div>")
         body.append("</div>")
@@ -401,14 +379,14 @@ def _sweep_table(
         study.base.profile.settlement.decimals,
         study.base.profile.settlement.asset,
     )
-    heads = ["Run", *fields, "Seed", *(_title_of(name, asset) for name in columns), "Error"]
+    heads = ["Run", *fields, "Seed", *(title_of(name, asset) for name in columns), "Error"]
     lines = []
     for row in rows.head(ROWS_MAX).iter_rows(named=True):
         measures = [
             number(None if row[name] is None else row[name] / unit_of(name, decimals))
             for name in columns
         ]
-        inputs = [_shown(row[field]) for field in fields]
+        inputs = [shown(row[field]) for field in fields]
         lines.append([str(row["run"]), *inputs, str(row["seed"]), *measures, row["error"]])
     more = rows.height - len(lines)
     label = f"Numbers of {len(lines):,} runs" + (

@@ -23,10 +23,12 @@ from engine.scenario import LoadedScenario, load_scenario
 from engine.strict import ScenarioError, decode_tree, resolve_path
 from engine.study.changes import expand, override
 from engine.study.row import Request
+from engine.study.watching import Wanted
 from engine.units import UnitError, parse_decimal
 
 RUNS_MAX = 1_000_000
 DESIGN_STREAM = 1 << 24  # separates the draw of a design from every draw of a scenario
+DRAWN = ("latin_hypercube", "sobol", "saltelli")  # designs that draw their points
 UNIT_BITS = 53  # of a draw: what a float of a library holds without loss
 
 Value = bool | int | str | list[bool | int | str]
@@ -93,22 +95,39 @@ class Vary(Message, frozen=True, kw_only=True):
         return self.at(low + (draw * (high - low + 1) >> UNIT_BITS))
 
 
+class SizeCurve(Message, frozen=True, kw_only=True):
+    """Ratios of what a unit of fund costs to what a unit of need beyond it costs, and how many
+    further seeds try the size that serves each."""
+
+    ratios_ppm: Annotated[list[Annotated[int, Meta(ge=0, le=c.PPM)]], Meta(min_length=1)]
+    check_seeds: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
 class Edge(Message, frozen=True, kw_only=True):
     """What `reverse` looks for: where along one field a condition begins or ends to hold.
 
     `condition` is adl_starts, bad_debt, or a column of a row, a comparison and a whole number:
-    `winner_cut_ppm > 5000`. The search stops when the edge is known to `within`.
+    `winner_cut_ppm > 5000`. The search stops when the edge is known to `within`. `across` is a
+    second field: an edge for each of its values. `curve` asks how large `vary` must be.
     """
 
     vary: Vary
     condition: Text
     within: Bound
+    across: Vary | None = None
+    curve: SizeCurve | None = None
 
     def __post_init__(self) -> None:
         if self.vary.values:
             raise ValueError("Expected low and high in vary")
         if type(self.within) is not type(self.vary.low) or self.step() < 1:
             raise ValueError("Expected within above 0, of the same kind as low and high")
+        if self.across is not None and (
+            not self.across.values or self.across.field == self.vary.field
+        ):
+            raise ValueError("Expected values of another field in across")
+        if self.across is not None and self.curve is not None:
+            raise ValueError("Expected across or curve, not both")
 
     def step(self) -> int:
         """`within` in units of the range."""
@@ -120,11 +139,42 @@ class Edge(Message, frozen=True, kw_only=True):
             raise ValueError(f"Expected within of {self.vary.places} decimals: {error}") from None
 
 
+class Require(Message, frozen=True, kw_only=True):
+    """A condition, written as for `reverse`, and in what share of the runs it must hold."""
+
+    condition: Text
+    share_ppm: Annotated[int, Meta(ge=1, le=c.PPM)] = c.PPM
+
+
+class Search(Message, frozen=True, kw_only=True):
+    """What `search` looks for: the least or greatest of a column, its mean over the seeds or worst.
+
+    `trials` points are tried; `check_seeds` further seeds try the best of them again.
+    """
+
+    aim: Literal["least", "greatest"] = "least"
+    column: Name
+    of: Literal["mean", "worst"] = "mean"
+    trials: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    require: list[Require] = msgspec.field(default_factory=list)
+    check_seeds: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
+class WatchFor(Message, frozen=True, kw_only=True):
+    """An account to follow: a name of the scenario's accounts, or a number; the row gets columns
+    that begin with `watch_`. It trades lost lots back after `rehedge_seconds`."""
+
+    account: Name | Annotated[str, Meta(pattern=r"^[0-9]{1,18}$")]
+    rehedge_seconds: Annotated[int, Meta(ge=0, le=31_536_000)] = 0
+
+
 class Study(Message, frozen=True, kw_only=True):
     """A study file. `set` changes the scenario for every run; seeds count up from its own.
 
     `grid` takes every combination of the values, `list` the first values of all fields, then the
-    second ones and so on; `latin_hypercube` and `sobol` draw `points` of them.
+    second ones and so on; `latin_hypercube` and `sobol` draw `points` of them. `saltelli` draws
+    `points` base points, and as many again for every field and once more, for Sobol indices.
     """
 
     name: Name
@@ -133,27 +183,33 @@ class Study(Message, frozen=True, kw_only=True):
     scenario: PathText
     changes: list[Text] = msgspec.field(default_factory=list, name="set")
     seeds: Annotated[int, Meta(ge=1, le=100_000)] = 1
-    design: Literal["grid", "list", "latin_hypercube", "sobol"] = "grid"
+    design: Literal["grid", "list", "latin_hypercube", "sobol", "saltelli"] = "grid"
     points: Annotated[int, Meta(ge=1, le=RUNS_MAX)] | None = None
     design_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     vary: list[Vary] = msgspec.field(default_factory=list)
     show: list[Name] = msgspec.field(default_factory=list)
+    watch: WatchFor | None = None
     reverse: Edge | None = None
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         fields = [vary.field for vary in self.vary]
         if len(set(fields)) != len(fields):
             raise ValueError("Expected each field once in vary")
-        is_drawn = self.design in ("latin_hypercube", "sobol")
+        is_drawn = self.design in DRAWN
         if is_drawn != (self.points is not None):
-            raise ValueError("Expected points for latin_hypercube and sobol, and only there")
+            raise ValueError(f"Expected points for {', '.join(DRAWN)}, and only there")
         for index, vary in enumerate(self.vary):
             if not (vary.values or is_drawn):
                 raise ValueError(f"Expected values in vary[{index}] for design {self.design}")
         if self.design == "list" and len({len(vary.values) for vary in self.vary}) > 1:
             raise ValueError("Expected as many values of each field for design list")
+        if is_drawn and not self.vary:
+            raise ValueError(f"Expected a field to vary for design {self.design}")
         count = math.prod(len(vary.values) for vary in self.vary) if self.design == "grid" else 1
-        if max(count, self.points or 1) * self.seeds > RUNS_MAX:
+        if self.design == "saltelli":
+            count = len(self.vary) + 2
+        if count * (self.points or 1) * self.seeds > RUNS_MAX:
             raise ValueError(f"Expected at most {RUNS_MAX} runs")
 
 
@@ -172,8 +228,9 @@ class LoadedStudy:
 
     def key(self) -> str:
         """BLAKE2b-128 of everything that decides the rows: file, scenario, venue, engine."""
+        swept = msgspec.structs.replace(self.study, reverse=None, search=None)
         parts = (
-            msgspec.json.encode(self.study, order="deterministic"),
+            msgspec.json.encode(swept, order="deterministic"),
             self.base.scenario.hash().encode(),
             self.base.profile.hash().encode(),
             c.ENGINE_VERSION.encode(),
@@ -210,14 +267,16 @@ def points(loaded: LoadedStudy) -> list[tuple[Value, ...]]:
         return list(product(*(vary.values for vary in study.vary)))
     if study.design == "list":
         return list(zip(*(vary.values for vary in study.vary), strict=True)) or [()]
-    draws = _sobol(loaded) if study.design == "sobol" else _hypercube(study)
+    draw = {"sobol": _sobol, "saltelli": _saltelli, "latin_hypercube": _hypercube}[study.design]
+    draws = draw(loaded)
     return [
         tuple(vary.drawn(draw) for vary, draw in zip(study.vary, row, strict=True)) for row in draws
     ]
 
 
-def _hypercube(study: Study) -> list[tuple[int, ...]]:
+def _hypercube(loaded: LoadedStudy) -> list[tuple[int, ...]]:
     """One draw from each of `points` equal stretches of every axis, in random order."""
+    study = loaded.study
     count = study.points or 1
     axes = []
     for axis in range(len(study.vary)):
@@ -234,18 +293,48 @@ def _sobol(loaded: LoadedStudy) -> list[tuple[int, ...]]:
         from scipy.stats import qmc
     except ImportError:
         loaded.fail("design", "sobol needs scipy: pip install 'crashtape[study]'")
-    count = study.points or 1
-    if count & (count - 1):
-        loaded.fail("points", f"expected a power of two for design sobol, got {count}")
     sequence = qmc.Sobol(len(study.vary), scramble=True, rng=study.design_seed)
-    rows = sequence.random(count)
-    return [tuple(int(each * (1 << UNIT_BITS)) for each in row) for row in rows.tolist()]
+    return _draws(sequence.random(_power_of_two(loaded)).tolist())
+
+
+def _saltelli(loaded: LoadedStudy) -> list[tuple[int, ...]]:
+    """Two independent samples, and the first with each column of the second in its place."""
+    study = loaded.study
+    try:
+        from SALib.sample import sobol
+    except ImportError:
+        loaded.fail("design", "saltelli needs SALib: pip install 'crashtape[study]'")
+    count = _power_of_two(loaded)
+    problem = sobol_problem(study)
+    rows = sobol.sample(problem, count, calc_second_order=False, seed=study.design_seed)
+    return _draws(rows.tolist())
+
+
+def sobol_problem(study: Study) -> dict[str, Any]:
+    """The fields of a study as SALib wants them: every one drawn from 0 to 1."""
+    names = [vary.field for vary in study.vary]
+    return {"num_vars": len(names), "names": names, "bounds": [[0, 1]] * len(names)}
+
+
+def _power_of_two(loaded: LoadedStudy) -> int:
+    count = loaded.study.points or 1
+    if count & (count - 1):
+        design = loaded.study.design
+        loaded.fail("points", f"expected a power of two for design {design}, got {count}")
+    return count
+
+
+def _draws(rows: list[list[float]]) -> list[tuple[int, ...]]:
+    """Numbers from 0 to 1 as draws; 1 itself is the last draw."""
+    last = (1 << UNIT_BITS) - 1
+    return [tuple(min(last, int(each * (1 << UNIT_BITS))) for each in row) for row in rows]
 
 
 def request(
     loaded: LoadedStudy, number: int, values: dict[str, Any], seed: int, path: bool = False
 ) -> Request:
     """The run that sets these fields and this seed."""
+    watch = loaded.study.watch
     changes = [*loaded.study.changes, *(override(field, value) for field, value in values.items())]
     return Request(
         number=number,
@@ -253,6 +342,7 @@ def request(
         changes=[*changes, override("seed", seed)],
         inputs={field: as_cell(value) for field, value in values.items()} | {"seed": seed},
         path=path,
+        watched=Wanted(watch.account, watch.rehedge_seconds) if watch else None,
     )
 
 
@@ -285,13 +375,23 @@ def check_plan(loaded: LoadedStudy, plan: list[Request]) -> None:
 
     Every value of a list is tried, and the ends of every range, each by itself.
     """
+    check_values(loaded)
+    for each in (plan[0], plan[-1]):
+        _try(loaded, each.changes, "vary")
+
+
+def check_values(loaded: LoadedStudy) -> None:
+    """Refuse a value or an end of a range that no run could take. Raises ScenarioError."""
     for index, vary in enumerate(loaded.study.vary):
         tried = vary.values or [vary.low, vary.high]
         for value in tried if loaded.study.design != "list" else ():
             changes = [*loaded.study.changes, override(vary.field, value)]
             _try(loaded, changes, f"vary[{index}]")
-    for each in (plan[0], plan[-1]):
-        _try(loaded, each.changes, "vary")
+
+
+def check_change(loaded: LoadedStudy, change: str, place: str) -> None:
+    """Refuse one more change that no run could take, naming the study's field. ScenarioError."""
+    _try(loaded, [*loaded.study.changes, change], place)
 
 
 def _try(loaded: LoadedStudy, changes: list[str], place: str) -> None:

@@ -22,6 +22,7 @@ from engine.replay import AuditError, ReplayError, simulate
 from engine.report.liquidations import Deleveraging
 from engine.scenario import LoadedScenario, load_scenario
 from engine.study.changes import expand
+from engine.study.watching import Wanted, WatchedAccount
 from engine.tape import TapeError
 
 PATH_POINTS = 121  # of a path: both ends and 119 between
@@ -44,6 +45,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     data: str | None = None
     inputs: dict[str, Any] = {}
     path: bool = False
+    watched: Wanted | None = None
 
     @classmethod
     def of(
@@ -67,8 +69,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 class Watch:
     """Hears a run and keeps what its report does not say: winners' cuts, and paths over time."""
 
-    def __init__(self, with_path: bool) -> None:
-        self._with_path = with_path
+    def __init__(self, with_path: bool, account: WatchedAccount | None = None) -> None:
+        self._with_path, self.account = with_path, account
         self._winners: dict[int, list[int]] = {}  # account id -> notional, haircut
         self._fund: list[tuple[np.ndarray, np.ndarray]] = []
         self._liquidations: list[np.ndarray] = []
@@ -77,6 +79,8 @@ class Watch:
 
     def adl(self, fills: list[Deleveraging]) -> None:
         """Add up what each winner gave away against the mark of the instant."""
+        if self.account is not None:
+            self.account.adl(fills)
         for fill in fills:
             sums = self._winners.setdefault(fill.counterparty_id, [0, 0])
             sums[0] += fill.notional
@@ -91,6 +95,8 @@ class Watch:
 
     def events(self, events: np.ndarray) -> None:
         """Times of liquidations, and the marks of the first market."""
+        if self.account is not None:
+            self.account.events(events)
         if not self._with_path:
             return
         kind = events["kind"]
@@ -158,6 +164,8 @@ def outputs(report: Report, watch: Watch, population: str) -> dict[str, Any]:
             found[f"lots_{where}_{market}"] = lots[market]
         found[f"fund_lots_{market}"] = summary.fund_lots[market]
     found |= {name: getattr(report, name) for name in (*COUNTS, *HASHES)}
+    if watch.account is not None:
+        found |= watch.account.columns()
     found |= {"population_hash": population, "engine_version": report.engine_version}
     for name, value in found.items():
         if isinstance(value, int) and abs(value) > INT64_MAX:
@@ -171,7 +179,8 @@ def run_request(request: Request) -> Result:
     try:
         changes = expand(request.scenario, request.changes, request.data)
         loaded = load_scenario(request.scenario, changes, request.data)
-        watch = Watch(request.path)
+        account = WatchedAccount(loaded, request.watched) if request.watched else None
+        watch = Watch(request.path, account)
         report = simulate(loaded, watcher=watch)
         given["seed"] = report.seed
         row = {**given, **outputs(report, watch, population_hash(loaded)), "error": ""}

@@ -9,11 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from engine.replay import warm_up
+from engine.study.cluster import run_on_cluster
 from engine.study.dataset import PAGE, Dataset, column_types, read_rows
 from engine.study.page import sweep_page
 from engine.study.plan import LoadedStudy, check_plan, load_study, requests
 from engine.study.row import Request, Result, run_request
-from engine.study.workers import StudyError, Workers, run_on_cluster
+from engine.study.workers import StudyError, Workers
 
 Progress = Callable[[int, int], None]
 

@@ -1,4 +1,4 @@
-"""Many runs on the cores of one machine, or on the machines of a Dask cluster.
+"""Many runs on the cores of one machine.
 
 A worker is a process that makes one run at a time. When one dies (killed, out of memory) its run
 is given to a new worker; a run that kills two of them becomes a row with an error. Results come
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Self
+from typing import Self
 
 from engine.refusal import Refusal
 from engine.study.row import Request, Result, run_request
@@ -112,40 +112,12 @@ class Workers:
                     if deaths[request.number] < DEATHS_MAX:
                         waiting.appendleft(request)
                         continue
-                    result = _lost(request, code)
+                    how = f"signal {-code}" if code < 0 else f"exit status {code}"
+                    result = lost(request, f"the worker died twice at this run ({how})")
                 worker.request = None
                 yield result
 
 
-def _lost(request: Request, code: int) -> Result:
+def lost(request: Request, error: str) -> Result:
     """The row of a run that no worker survived."""
-    how = f"signal {-code}" if code < 0 else f"exit status {code}"
-    error = f"the worker died twice at this run ({how})"
     return Result(row={"run": request.number, **request.inputs, "error": error})
-
-
-def run_on_cluster(
-    requests: Iterable[Request], scheduler: str | None, workers: int
-) -> Iterator[Result]:
-    """The same through Dask: an address of the user's scheduler, or None for one made here.
-
-    Dask gives the run of a dead worker to another one by itself. The scenario's files must have
-    the same paths on every machine.
-    """
-    try:
-        from distributed import Client, LocalCluster, as_completed
-    except ImportError:
-        raise StudyError("a cluster needs Dask: pip install 'crashtape[dask]'") from None
-    options: dict[str, Any] = {"dashboard_address": None, "n_workers": workers}
-    cluster = LocalCluster(threads_per_worker=1, **options) if scheduler is None else None
-    try:
-        with Client(cluster if cluster is not None else scheduler) as client:
-            asked = {client.submit(run_request, each, pure=False): each for each in requests}
-            for future in as_completed(asked):
-                if future.status == "finished":
-                    yield future.result()
-                else:
-                    yield _lost(asked[future], 1)
-    finally:
-        if cluster is not None:
-            cluster.close()
