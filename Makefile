@@ -5,6 +5,7 @@
 #   make types   mypy, strict on the public surface
 #   make lock    pin every dependency with its hashes in requirements.lock (Python 3.11)
 #   make bench   short benchmarks
+#   make library  every shipped scenario, what it should show beside what it shows
 #   make mutants deliberate faults, one at a time in a copy: which tests kill them
 #   make drill   kill -9, torn and altered journals and snapshots
 #   make hostile 20,000 mutations of a sound file of every public format, in two processes
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
 OUT ?= runs/demo
 
-.PHONY: demo test lint types lock bench drill hostile campaign audit versions mutants clean
+.PHONY: demo test lint types lock bench drill hostile campaign audit versions mutants clean library
 
 demo: $(VENV)/.installed
 	@echo "The first run compiles the kernels once; it says how long that took."
@@ -65,6 +66,10 @@ audit: $(VENV)/.installed-dev
 
 versions: $(VENV)/.installed-test
 	$(BIN)/python tests/versions.py $(PYTHONS)
+
+library: $(VENV)/.installed-test
+	$(BIN)/crashtape compile
+	$(BIN)/python tests/library.py
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python tests/mutants.py

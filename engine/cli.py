@@ -71,6 +71,10 @@ def run(
     no_tape: Annotated[
         bool, typer.Option("--no-tape", help="Do not keep the tape in the run folder.")
     ] = False,
+    overshoot: Annotated[
+        bool,
+        typer.Option("--overshoot", help="Run again without feedback: how much further it went."),
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Go on with a killed run into this folder."),
@@ -82,7 +86,7 @@ def run(
 
     loaded = None
     if resume is not None:
-        if scenario or changes or out or data or no_tape or check_index:
+        if scenario or changes or out or data or no_tape or check_index or overshoot:
             raise CommandError("--resume: the run knows its scenario and options; give none")
         folder = resume
         journal, request = RunJournal.resume(folder)
@@ -96,6 +100,7 @@ def run(
             batch=batch,
             check_index=check_index,
             keep_tape=not no_tape,
+            overshoot=overshoot,
         )
         loaded = load_scenario(scenario, request.changes, data)
         folder = out or Path("runs") / loaded.scenario.name
@@ -131,6 +136,7 @@ def _run_journaled(
             check_index=request.check_index,
             keep_tape=request.keep_tape,
             journal=journal,
+            overshoot=request.overshoot,
         )
     print_report(report, folder)
     if journal.is_resumed:

@@ -14,9 +14,10 @@ from engine import constants as c
 from engine import measured_adl
 from engine.constants import EventKind, SystemAccount
 from engine.funds import fund_ids
-from engine.messages import Fact, MeasuredFact, RunSummary
+from engine.messages import Fact, MeasuredFact, Overshoot, RunSummary
 from engine.profile import VenueProfile
 from engine.staged import FUND_NAME
+from engine.units import format_decimal
 from engine.vectors import position_values
 from engine.venue import market_numbers
 
@@ -94,6 +95,29 @@ class Measures:
             prices = rows["price"][rows["market_id"] == market_id].tolist()
             low, high, _ = self._marks.get(market_id, (prices[0], prices[0], 0))
             self._marks[market_id] = (min(low, *prices), max(high, *prices), prices[-1])
+
+    def overshoot(self, replayed: "Measures") -> list[Overshoot]:
+        """How much further marks went than in another run, market by market."""
+        found = []
+        for market_id, (low, high, _) in sorted(self._marks.items()):
+            market = self._profile.markets[market_id - 1]
+            other_low, other_high, _ = replayed._marks.get(market_id, (low, high, 0))
+            texts = (format_decimal(p, market.price_decimals) for p in (low, other_low))
+            lowest, lowest_replayed = texts
+            texts = (format_decimal(p, market.price_decimals) for p in (high, other_high))
+            highest, highest_replayed = texts
+            found.append(
+                Overshoot(
+                    market=market.symbol,
+                    lowest=lowest,
+                    lowest_replayed=lowest_replayed,
+                    below_ppm=(other_low - low) * c.PPM // other_low,
+                    highest=highest,
+                    highest_replayed=highest_replayed,
+                    above_ppm=(high - other_high) * c.PPM // other_high,
+                )
+            )
+        return found
 
     def compare(
         self, facts: list[Fact], summary: RunSummary, rows: Mapping[str, np.ndarray]

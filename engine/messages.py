@@ -390,6 +390,22 @@ class RefusedCommand(Message, frozen=True, kw_only=True):
     reason: str
 
 
+class Overshoot(Message, frozen=True, kw_only=True):
+    """How far one market's mark went with feedback and in a pure replay of the same seed.
+
+    Prices as decimal text; `below_ppm` and `above_ppm` are how much further the run went than the
+    replay, in parts of the replay's extreme, negative if it went less far.
+    """
+
+    market: str
+    lowest: str
+    lowest_replayed: str
+    below_ppm: int
+    highest: str
+    highest_replayed: str
+    above_ppm: int
+
+
 class Report(Message, frozen=True, kw_only=True):
     """The run's `report.json`: every number of the printed table, and what identifies the run.
 
@@ -426,6 +442,7 @@ class Report(Message, frozen=True, kw_only=True):
     summary: RunSummary
     identity: MoneyIdentity
     invariants: dict[str, bool]  # of the audit, by id
+    overshoot: list[Overshoot] = []  # by market, where it was asked for
     wall_ns: int
     compile_ns: int
 

@@ -89,6 +89,13 @@ def print_report(report: "Report", out: Path) -> None:
         mark = "" if fact.ok else "  OUTSIDE"
         within = f" within {fact.tolerance}" if fact.tolerance != "0" else ""
         print(f"Fact: {fact.what}: asked {fact.expected}{within}, got {fact.got}{mark}")
+    for each in report.overshoot:
+        print(
+            f"Price overshoot, {each.market}: lowest mark {each.lowest} against "
+            f"{each.lowest_replayed} in a pure replay ({each.below_ppm / 10_000:+.2f} % further), "
+            f"highest {each.highest} against {each.highest_replayed} "
+            f"({each.above_ppm / 10_000:+.2f} %)"
+        )
     if report.refused_reasons:
         refused = ", ".join(f"{name} {count}" for name, count in report.refused_reasons.items())
         print(f"Refused commands: {refused}")

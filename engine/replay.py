@@ -7,9 +7,10 @@ Nothing depends on the size of the batches. Which commands a scenario gives is d
 folder, for studies of many runs.
 """
 
+import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -23,12 +24,19 @@ from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, is_cold, link_parts
 from engine.digest import EventDigest, state_digest
 from engine.exchange import Exchange
 from engine.measures import MeasureError, Measures
-from engine.messages import MeasuredFact, MoneyIdentity, RefusedCommand, Report, RunSummary
+from engine.messages import (
+    MeasuredFact,
+    MoneyIdentity,
+    Overshoot,
+    RefusedCommand,
+    Report,
+    RunSummary,
+)
 from engine.report import story
 from engine.report.page import page_data, write_page
 from engine.report.planned import liquidation_map
 from engine.report.tables import RunWriter, Watcher
-from engine.rows import COMMAND
+from engine.rows import COMMAND, rebatch
 from engine.run_folder import (
     PAGE,
     TAPE,
@@ -75,35 +83,6 @@ class Progress:
 
 
 Say = Callable[[Progress], None]
-
-
-def rebatch(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same rows in arrays of exactly `size` rows; the last one may be shorter.
-
-    An empty block asks for everything before it: what is held goes out, then the empty block.
-
-    >>> [rows.tolist() for rows in rebatch([np.arange(3), np.arange(2)], 2)]
-    [[0, 1], [2, 0], [1]]
-    """
-    held: list[np.ndarray] = []
-    missing = size
-    for block in blocks:
-        start = 0
-        if len(block) == 0:
-            if held:
-                yield np.concatenate(held)
-                held, missing = [], size
-            yield block
-        while start < len(block):
-            part = block[start : start + missing]
-            held.append(part)
-            start += len(part)
-            missing -= len(part)
-            if missing == 0:
-                yield held[0] if len(held) == 1 else np.concatenate(held)
-                held, missing = [], size
-    if held:
-        yield held[0] if len(held) == 1 else np.concatenate(held)
 
 
 def warm_up(profile: VenueProfile, say: Say = lambda progress: None) -> int:
@@ -387,15 +366,17 @@ def replay(
     check_index: bool = False,
     keep_tape: bool = True,
     journal: RunJournal | None = None,
+    overshoot: bool = False,
 ) -> Report:
     """Run a scenario and write its folder; returns what `report.json` says.
 
     `batch_size` is how many commands cross into the core at once; results do not depend on it.
     `check_index` lets the core compare its trigger index with a full scan after every unit of
-    work, which is slow. `journal` keeps every command before it is applied. Raises ScenarioError,
-    TapeError, ReplayError, JournalError and RunFolderError for bad input, JournalFault where the
-    device refuses, AuditError and EngineFault where the engine is at fault; the folder is then
-    untouched.
+    work, which is slow. `journal` keeps every command before it is applied. `overshoot` runs the
+    scenario again without feedback and reports how much further prices went with it. Raises
+    ScenarioError, TapeError, ReplayError, JournalError and RunFolderError for bad input,
+    JournalFault where the device refuses, AuditError and EngineFault where the engine is at fault;
+    the folder is then untouched.
     """
     if batch_size < 1:
         raise ReplayError(f"batch size: expected 1 or more, got {batch_size}")
@@ -419,8 +400,11 @@ def replay(
             progress(Progress("report", time_ns=run.last_ns))
             rows, audit, summary = run.finish()
         report = _report(run, tape.tape_hash, setup_count, rows, audit, summary)
+        beyond = _overshoot(loaded, run, batch_size) if overshoot else []
         wall_ns = time.perf_counter_ns() - started - compile_ns
-        report = msgspec.structs.replace(report, wall_ns=wall_ns, compile_ns=compile_ns)
+        report = msgspec.structs.replace(
+            report, overshoot=beyond, wall_ns=wall_ns, compile_ns=compile_ns
+        )
         write_inputs(folder, loaded)
         write_report(folder, report)
         page = page_data(
@@ -439,6 +423,18 @@ def replay(
         if not keep_tape:
             (folder / TAPE).unlink()
     return report
+
+
+def _overshoot(loaded: LoadedScenario, run: _Run, batch_size: int) -> list[Overshoot]:
+    """The extremes of every mark beside those of the same run as a pure replay."""
+    scenario = msgspec.structs.replace(loaded.scenario, feedback_ppm=0)
+    alone = dataclasses.replace(loaded, scenario=scenario)
+    with TapeWriter(None, tape_metadata(loaded.profile, [])) as tape:
+        quiet = _Run(alone, None, tape, lambda progress: None)
+        quiet.feed(setup_commands(alone), batch_size, "setup", None)
+        quiet.feed(quiet.crowd.commands(market_commands(alone)), batch_size, "replay", None)
+        quiet.finish()
+    return run.measures.overshoot(quiet.measures)
 
 
 def simulate(

@@ -6,6 +6,8 @@ machine. Fields a kind does not use are zero. What each kind uses is stated besi
 lots, amount and fee in the smallest settlement unit unless the kind says otherwise).
 """
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 COMMAND = np.dtype(
@@ -53,3 +55,32 @@ EVENT = np.dtype(
 
 assert COMMAND.itemsize == 72
 assert EVENT.itemsize == 88
+
+
+def rebatch(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same rows in arrays of exactly `size` rows; the last one may be shorter.
+
+    An empty block asks for everything before it: what is held goes out, then the empty block.
+
+    >>> [rows.tolist() for rows in rebatch([np.arange(3), np.arange(2)], 2)]
+    [[0, 1], [2, 0], [1]]
+    """
+    held: list[np.ndarray] = []
+    missing = size
+    for block in blocks:
+        start = 0
+        if len(block) == 0:
+            if held:
+                yield np.concatenate(held)
+                held, missing = [], size
+            yield block
+        while start < len(block):
+            part = block[start : start + missing]
+            held.append(part)
+            start += len(part)
+            missing -= len(part)
+            if missing == 0:
+                yield held[0] if len(held) == 1 else np.concatenate(held)
+                held, missing = [], size
+    if held:
+        yield held[0] if len(held) == 1 else np.concatenate(held)

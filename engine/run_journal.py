@@ -33,6 +33,7 @@ class RunRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch: int
     check_index: bool
     keep_tape: bool
+    overshoot: bool = False
 
 
 class _Metadata(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

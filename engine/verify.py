@@ -18,9 +18,10 @@ from engine import constants as c
 from engine.digest import EventDigest
 from engine.exchange import Exchange
 from engine.participants import Crowd
-from engine.replay import GATHERED_ROWS, Progress, Say, rebatch, warm_up
+from engine.replay import GATHERED_ROWS, Progress, Say, warm_up
 from engine.report.columns import Units
 from engine.report.tables import event_columns
+from engine.rows import rebatch
 from engine.run_folder import SCENARIO, RunFolder, read_run
 from engine.scenario import (
     LoadedScenario,

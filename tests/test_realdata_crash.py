@@ -8,7 +8,8 @@ import pytest
 from engine.constants import CommandKind
 from engine.digest import EventDigest, state_digest
 from engine.exchange import Exchange
-from engine.replay import rebatch, replay
+from engine.replay import replay
+from engine.rows import rebatch
 from engine.scenario import (
     LoadedScenario,
     depth_curves,

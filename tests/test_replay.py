@@ -15,8 +15,8 @@ from engine import replay as replay_module
 from engine.audit import Audit
 from engine.exchange import Exchange
 from engine.messages import decode_report
-from engine.replay import AuditError, Progress, ReplayError, rebatch, replay
-from engine.rows import COMMAND
+from engine.replay import AuditError, Progress, ReplayError, replay
+from engine.rows import COMMAND, rebatch
 from engine.run_folder import NAMES, RunFolderError
 from engine.scenario import load_scenario
 from engine.tape import TapeMarket, TapeMetadata, TapeWriter, read_tape, tape_info
@@ -73,6 +73,23 @@ def test_batches_change_nothing(run, tmp_path, batch_size):
     assert (tmp_path / "run" / "tape.crashtape").read_bytes() == (
         folder / "tape.crashtape"
     ).read_bytes()
+
+
+def test_overshoot_is_how_much_further_marks_went_than_in_a_pure_replay(run, tmp_path):
+    """The replay's mark is the index; the run's own sales take the mark below it."""
+    folder, report = run
+    assert report.overshoot == []
+    loaded = load_small()
+    (found,) = replay(loaded, tmp_path / "again", overshoot=True).overshoot
+    marks = pl.read_parquet(folder / "marks.parquet")["mark"]
+    assert found.market == "BTCUSDT"
+    assert (float(found.lowest), float(found.highest)) == (float(marks.min()), float(marks.max()))
+    replayed = replay(load_small("feedback_ppm=0"), tmp_path / "replayed")
+    alone = pl.read_parquet(tmp_path / "replayed" / "marks.parquet")["mark"]
+    low, high = float(alone.min()), float(alone.max())
+    assert (float(found.lowest_replayed), float(found.highest_replayed)) == (low, high)
+    assert found.below_ppm == int((low - float(found.lowest)) * 1e6 / low) > 0
+    assert replayed.event_digest != report.event_digest
 
 
 def test_the_report_is_what_the_events_say(run):

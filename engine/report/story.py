@@ -5,7 +5,7 @@ Texts only, made from the report and the scenario; the page escapes and lays the
 
 from datetime import UTC, datetime
 
-from engine.messages import CurveLiquidity, MeasuredFact, Report
+from engine.messages import CurveLiquidity, MeasuredFact, NoLiquidity, Report, TapeLiquidity
 from engine.population.columns import FitRow
 from engine.report.words import count_text
 from engine.scenario import LoadedScenario
@@ -65,18 +65,16 @@ def facts(report: Report, loaded: LoadedScenario) -> Lines:
             else "off: the mark is the tape's own, a pure replay",
         )
     )
-    for symbol, liquidity in scenario.liquidity.items():
-        text = {"TapeLiquidity": "recorded depth", "NoLiquidity": "none"}.get(
-            type(liquidity).__name__, ""
+    lines += [
+        (
+            f"Price overshoot, {each.market}",
+            f"lowest mark {each.lowest}, {each.lowest_replayed} in a pure replay; highest "
+            f"{each.highest}, {each.highest_replayed} there",
         )
-        if isinstance(liquidity, CurveLiquidity):
-            quotes = liquidity.quotes()
-            text = (
-                f"{count_text(sum(quote.lots for quote in quotes))} lots a side within "
-                f"{_percent(quotes[-1].offset_ppm)} of the index, coming back by half every "
-                f"{liquidity.refill_half_life_ns / 1e9:g} s"
-            )
-        lines.append((f"Market maker, {symbol}", text))
+        for each in report.overshoot
+    ]
+    for symbol, liquidity in scenario.liquidity.items():
+        lines.append((f"Market maker, {symbol}", _quoting(liquidity)))
     lines += [_fit(row) for row in loaded.population[1]]
     lines += [
         (f"Patch, {each.path}", f"{each.before or 'nothing'} became {each.after} ({each.origin})")
@@ -86,6 +84,26 @@ def facts(report: Report, loaded: LoadedScenario) -> Lines:
     refused = ", ".join(f"{name} {count}" for name, count in report.refused_reasons.items())
     lines.append(("Refused commands", refused or "none"))
     return [line for line in lines if line[1]]
+
+
+def _quoting(liquidity: CurveLiquidity | TapeLiquidity | NoLiquidity) -> str:
+    """How the market maker quotes, in words."""
+    if isinstance(liquidity, NoLiquidity):
+        return "none"
+    if isinstance(liquidity, TapeLiquidity):
+        kept = {"transient": "", "persistent": ", less what the run took from it"}
+        return "recorded depth" + kept[liquidity.memory]
+    quotes = liquidity.quotes()
+    text = (
+        f"{count_text(sum(quote.lots for quote in quotes))} lots a side within "
+        f"{_percent(quotes[-1].offset_ppm)} of the index, coming back by half every "
+        f"{liquidity.refill_half_life_ns / 1e9:g} s"
+    )
+    if liquidity.volatility_ppm:
+        text += f"; less in the ratio in which moves are above {_percent(liquidity.volatility_ppm)}"
+    if liquidity.permanent_ppm:
+        text += f"; {_percent(liquidity.permanent_ppm)} of what trades move stays"
+    return text
 
 
 def hashes(report: Report) -> Lines:

@@ -28,8 +28,8 @@ from engine.journal import JournalError
 from engine.patched import load_patched
 from engine.profile import VenueProfile
 from engine.refusal import Refusal
-from engine.replay import GATHERED_ROWS, Past, go_on, rebatch, warm_up
-from engine.rows import EVENT
+from engine.replay import GATHERED_ROWS, Past, go_on, warm_up
+from engine.rows import EVENT, rebatch
 from engine.run_folder import VENUE, RunFolder, RunFolderError, read_run
 from engine.scenario import LoadedScenario, depth_curves
 from engine.snapshot import Snapshot, core_version, read_snapshot, restore, write_snapshot
