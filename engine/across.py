@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from engine.explain import Explanation, explain
+from engine.funds import fund_id
 from engine.patched import load_patched
 from engine.profile import Market, VenueProfile
 from engine.shapes import Message
@@ -72,6 +73,9 @@ class Carrier:
         self.situation = loaded.situation
         used = list(self.situation.markets)
         self.pairs = {symbol: target_market(profile, symbol) for symbol in used}
+        if len({fund_id(profile, market) for market in self.pairs.values()}) > 1:
+            one = replace(profile.losses, fund_scope="venue")  # what is given is one sum
+            self.new = replace(profile, losses=one)
         if len({market.symbol for market in self.pairs.values()}) < len(used):
             raise SituationError(f"{profile.name} has one market for several of the situation's")
         old = {symbol: self.market(symbol) for symbol in used}
@@ -187,8 +191,7 @@ def across(
     for venue in venues:
         try:
             profile, patches = load_patched(venue, Path(), None, venue, {}, [])
-            one_fund = replace(profile.losses, fund_scope="venue")  # whatever is given is one sum
-            carrier = Carrier(loaded, replace(profile, losses=one_fund))
+            carrier = Carrier(loaded, profile)
             moved = LoadedSituation(venue, carrier.carried(), carrier.new, patches)
             goals = {
                 carrier.pairs[symbol].symbol: carrier.price(symbol, price)

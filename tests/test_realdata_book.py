@@ -15,6 +15,7 @@ from engine.importers.feed_check import check_feed, check_flow
 from engine.importers.lobster import read_lobster
 from engine.importers.raw_websocket import read_raw_feed
 from engine.match import BookAlone, MatchError, run_match
+from engine.price_files import recorded_as
 from engine.venue import Capacities, VenueProfile, load_venue, validate
 
 pytestmark = pytest.mark.realdata
@@ -73,7 +74,7 @@ class EngineBook:
     """The exchange's book, moved forward along the commands of a capture."""
 
     def __init__(self, commands: np.ndarray) -> None:
-        self.commands, self.done = commands, 0
+        self.commands, self.done = recorded_as(commands, "price"), 0
         capacities = Capacities(accounts_max=1, positions_max=1, orders_max=100_000)
         self.exchange = Exchange(profile_of_2024(), capacities=capacities, feedback_ppm=0)
 

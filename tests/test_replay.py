@@ -130,7 +130,7 @@ def test_the_report_is_what_the_events_say(run):
     ends = of("liquidation_ended").group_by("reason").len()
     assert summary.liquidation_ends == dict(sorted(ends.iter_rows()))
     accounts = pl.read_parquet(folder / "accounts.parquet")
-    fund = accounts.filter(pl.col("account_id") == c.SystemAccount.INSURANCE_FUND)
+    fund = accounts.filter(pl.col("account_id") == -1)  # of the first market
     assert fund["balance"][0] * 10**6 == summary.fund_end_quote
     assert fund["unrealised"][0] * 10**6 == summary.fund_unrealised_quote
     assert fund["notional"][0] * 10**6 == summary.fund_notional_quote

@@ -263,26 +263,30 @@ def allocate(
     words[H.CHECK_INDEX] = int(check_index)
     write_switches(words, profile)
     write_steps(block, profile)
-    write_accounts(block, numbers)
+    fund_rows = write_accounts(block, numbers)
     cursor = {"TIERS": 1, "LEVELS": 1, "BUCKETS": 1, "WORDS": 1, "CURVES": 1, "BASIS": 1}
     for market_id, market in enumerate(numbers, start=1):
         write_market(block, market_id, market, cursor, is_plain(profile, market))
+        block.table("MARKETS")[market_id]["fund_row"] = fund_rows[market.fund_id]
         write_curve(block, market_id, curves.get(market_id), cursor)
         write_ladders(block, market_id, market, cursor)
     return block
 
 
-def write_accounts(block: Block, markets: list[MarketNumbers]) -> None:
-    """The venue's own accounts."""
+def write_accounts(block: Block, markets: list[MarketNumbers]) -> dict[int, int]:
+    """The venue's own accounts; returns the row of each."""
     accounts, slots = block.table("ACCOUNTS"), block.table("ACCOUNT_SLOTS")
     home = getattr(home_slot, "py_func", home_slot)  # an inner kernel cannot be called from here
-    for row, account_id in enumerate([*SystemAccount, *own_funds(markets)], start=1):
+    ids = [*map(int, SystemAccount), *own_funds(markets)]
+    rows = {account_id: row for row, account_id in enumerate(ids, start=1)}
+    for account_id, row in rows.items():
         accounts[row]["account_id"] = account_id
         slot = home(slots, account_id)
         while slots[slot]["row"]:
             slot = (slot + 1) % len(slots)
         slots[slot] = (account_id, row)
-    block.words[H.ACCOUNTS_COUNT] = block.words[H.SYSTEM_ROWS] = system_rows(markets)
+    block.words[H.ACCOUNTS_COUNT] = block.words[H.SYSTEM_ROWS] = len(rows)
+    return rows
 
 
 def write_switches(words: np.ndarray, profile: VenueProfile) -> None:
@@ -403,8 +407,6 @@ def write_market(
         market[name] = getattr(numbers, name)
     market["market_id"] = market_id
     market["plain"] = plain
-    ids = block.table("ACCOUNTS")["account_id"].tolist()
-    market["fund_row"] = ids.index(numbers.fund_id, 1)
     market["tiers_count"] = len(numbers.tier_to)
     market["tier_row"] = cursor["TIERS"]
     market["basis_row"] = cursor["BASIS"]

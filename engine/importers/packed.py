@@ -116,7 +116,7 @@ def check_method(member: zipfile.ZipInfo, source: str) -> None:
 def is_packed(data: bytes) -> bool:
     """Whether four bytes could be the first of gzip, zip, zlib, zstandard or lz4.
 
-    >>> is_packed(b"x\x9c\x01\x02"), is_packed(b"time")
+    >>> is_packed(bytes([0x78, 0x9C, 1, 2])), is_packed(b"time")
     (True, False)
     """
     zlib_stream = data[:1] == b"x" and int.from_bytes(data[:2], "big") % _ZLIB_DIVISOR == 0

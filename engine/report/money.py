@@ -28,24 +28,25 @@ _SYSTEM = {
     int(_S.MARKET_MAKER): 8,
     int(_S.BACKSTOP): 9,
 }
-# kind: the reason, the sign for the account itself, and who has the other side
+# kind: the reason, the sign for the account itself, and whether `other_id` has the other side
 _MOVES = {
-    "fill": (PRICES, 1, None),
-    "settled": (PRICES, 1, None),
-    "funding_paid": (FUNDING, 1, None),
-    "liquidation_fee": (CHARGES, -1, _S.INSURANCE_FUND),
-    "surplus": (CHARGES, -1, _S.INSURANCE_FUND),
-    "venue_fee": (CHARGES, -1, _S.FEES),
-    "seized": (CHARGES, -1, _S.BACKSTOP),
-    "shortfall": (COVERED, 1, _S.INSURANCE_FUND),
-    "bad_debt": (COVERED, 1, _S.INSURANCE_FUND),
-    "debt_waived": (COVERED, 1, _S.INSURANCE_FUND),
-    "pool_paid": (COVERED, 1, _S.BACKSTOP),
-    "loss_shared": (COVERED, -1, None),
-    "loss_covered": (COVERED, 1, None),
-    "clawed_back": (COVERED, -1, _S.INSURANCE_FUND),
-    "haircut": (COVERED, -1, _S.INSURANCE_FUND),
+    "fill": (PRICES, 1, False),
+    "settled": (PRICES, 1, False),
+    "funding_paid": (FUNDING, 1, False),
+    "liquidation_fee": (CHARGES, -1, True),
+    "surplus": (CHARGES, -1, True),
+    "venue_fee": (CHARGES, -1, True),
+    "seized": (CHARGES, -1, True),
+    "shortfall": (COVERED, 1, True),
+    "bad_debt": (COVERED, 1, True),
+    "debt_waived": (COVERED, 1, True),
+    "pool_paid": (COVERED, 1, True),
+    "loss_shared": (COVERED, -1, False),
+    "loss_covered": (COVERED, 1, False),
+    "clawed_back": (COVERED, -1, True),
+    "haircut": (COVERED, -1, True),
 }
+_SHARED = [kind for kind, (_, _, shared) in _MOVES.items() if shared]
 _WIDE = pl.Int128  # sums of amounts that each fit 64 bits
 
 
@@ -85,7 +86,11 @@ def read_money(run_dir: Path | str, money_decimals: int) -> Money:
     gained = pl.sum_horizontal(*REASONS)
     whole = whole.with_columns(
         group=pl.when(pl.col("account_id") < c.FIRST_USER_ID)
-        .then(pl.col("account_id").replace_strict(_SYSTEM, default=6, return_dtype=pl.Int64))
+        .then(  # the fund of a group or a market has an id below zero
+            pl.col("account_id")
+            .clip(lower_bound=0)
+            .replace_strict(_SYSTEM | {0: 4}, default=6, return_dtype=pl.Int64)
+        )
         .when("liquidated")
         .then(0)
         .when("deleveraged")
@@ -116,7 +121,8 @@ def _by_account(run_dir: Path) -> pl.DataFrame:
         pl.scan_parquet(run_dir / "events.parquet")
         .with_columns(pl.col("kind").cast(pl.String))
         .filter(pl.col("kind").is_in([*_MOVES, "deposited", "withdrawn", "funding_settled"]))
-        .group_by("account_id", "kind")
+        .with_columns(other=pl.when(pl.col("kind").is_in(_SHARED)).then("other_id").otherwise(0))
+        .group_by("account_id", "kind", "other")
         .agg(pl.col("amount").cast(_WIDE).sum(), pl.col("fee").cast(_WIDE).sum())
         .collect()
     )
@@ -126,16 +132,16 @@ def _by_account(run_dir: Path) -> pl.DataFrame:
         row = booked.setdefault(int(account), dict.fromkeys((*REASONS, "deposits"), 0))
         row[reason] += amount
 
-    for account, kind, amount, fee in sums.rows():
+    for account, kind, other, amount, fee in sums.rows():
         amount, fee = int(amount), int(fee)
         if kind in ("deposited", "withdrawn"):
             book(account, "deposits", amount if kind == "deposited" else -amount)
         elif kind == "funding_settled":
             book(_S.ROUNDING, FUNDING, amount)
         else:
-            reason, sign, other = _MOVES[kind]
+            reason, sign, shared = _MOVES[kind]
             book(account, reason, sign * amount)
-            if other is not None:
+            if shared:
                 book(other, reason, -sign * amount)
             if kind == "fill":
                 book(account, FEES, -fee)

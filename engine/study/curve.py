@@ -38,8 +38,8 @@ class CurvePoint(msgspec.Struct, frozen=True):
 def share(count: int, of: int) -> Share:
     """A count as a share of `of` cases, 1 at least, with its band.
 
-    >>> share(0, 10)
-    Share(count=0, of=10, low=0.0, high=0.2775327998628898)
+    >>> share(0, 10).low, round(share(0, 10).high, 6)
+    (0.0, 0.277533)
     """
     z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
     p, widening = count / of, 1 + z * z / of

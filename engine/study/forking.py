@@ -18,8 +18,6 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from engine.core.records import PEAK_PARTS
-from engine.core.state import H
 from engine.core.tables import write_steps, write_switches
 from engine.digest import EventDigest
 from engine.disk import Disk
@@ -203,15 +201,15 @@ def _kept(point: _Point) -> tuple[Snapshot, np.ndarray] | None:
 def turn(exchange: Exchange, profile: VenueProfile) -> None:
     """Give an exchange that is between two commands another policy, from the next command on.
 
-    The fund's high of the drawdown rule begins anew where that rule changes.
+    The funds' highs of the drawdown rule begin anew where that rule changes.
     """
     before, now = exchange.profile.losses, profile.losses
     write_switches(exchange.block.words, profile)
     write_steps(exchange.block, profile)
     rule = ("drawdown_ppm", "drawdown_stop_ppm", "drawdown_window_ns")
     if any(getattr(before, name) != getattr(now, name) for name in rule):
-        exchange.block.table("PEAKS")[:PEAK_PARTS] = 0
-        exchange.block.words[H.DRAWDOWN_ACTIVE] = 0
+        exchange.block.table("PEAKS")[:] = 0
+        exchange.block.table("FUNDS")["drawdown"] = 0
     exchange.profile = profile
 
 
