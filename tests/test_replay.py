@@ -81,11 +81,11 @@ def test_overshoot_is_how_much_further_marks_went_than_in_a_pure_replay(run, tmp
     assert report.overshoot == []
     loaded = load_small()
     (found,) = replay(loaded, tmp_path / "again", overshoot=True).overshoot
-    marks = pl.read_parquet(folder / "marks.parquet")["mark"]
+    marks = pl.read_parquet(folder / "marks.parquet")["mark_price"]
     assert found.market == "BTCUSDT"
     assert (float(found.lowest), float(found.highest)) == (float(marks.min()), float(marks.max()))
     replayed = replay(load_small("feedback_ppm=0"), tmp_path / "replayed")
-    alone = pl.read_parquet(tmp_path / "replayed" / "marks.parquet")["mark"]
+    alone = pl.read_parquet(tmp_path / "replayed" / "marks.parquet")["mark_price"]
     low, high = float(alone.min()), float(alone.max())
     assert (float(found.lowest_replayed), float(found.highest_replayed)) == (low, high)
     assert found.below_ppm == int((low - float(found.lowest)) * 1e6 / low) > 0
