@@ -17,6 +17,7 @@ from engine.digest import EventDigest
 from engine.disk import Disk
 from engine.exchange import Exchange
 from engine.journal import Batch, Journal, JournalError, JournalFault
+from engine.profile import ProfileError, VenueProfile
 from engine.snapshot import (
     SNAPSHOT,
     Snapshot,
@@ -25,7 +26,7 @@ from engine.snapshot import (
     restore,
     write_snapshot,
 )
-from engine.venue import Capacities, DepthCurve, ProfileError, VenueProfile, load_venue, validate
+from engine.venue import Capacities, DepthCurve, load_venue, validate
 
 
 class Setup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,10 +13,11 @@ import numpy as np
 from engine.constants import Cause, CommandKind, EventKind, Flag, Side
 from engine.importers.common import MarketSpec, market_spec
 from engine.importers.hftbacktest_write import write_hftbacktest
+from engine.profile import ProfileError
 from engine.rows import COMMAND, EVENT
 from engine.run_folder import VENUE, read_run
 from engine.tape import read_tape, tape_info
-from engine.venue import ProfileError, load_venue
+from engine.venue import load_venue
 
 EVENTS_AT_ONCE = 65_536
 _BOOK_KINDS = ("RESTED", "FILL", "CANCELLED", "AMENDED", "DEPTH_SET")

@@ -16,13 +16,13 @@ from engine import constants as c
 from engine.digest import EventDigest, state_digest
 from engine.drawn_profiles import draw_profile
 from engine.exchange import Exchange
+from engine.profile import VenueProfile
 from engine.reference.exchange import ReferenceExchange
 from engine.rows import COMMAND, EVENT
 from engine.venue import (
     Capacities,
     DepthCurve,
     DepthLevel,
-    VenueProfile,
 )
 from engine.workload import Fuzzer
 

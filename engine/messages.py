@@ -256,11 +256,9 @@ class Scenario(Message, frozen=True, kw_only=True):
         used += [(f"prices.files[{i}]", p.market) for i, p in enumerate(self.prices.files)]
         used += [(f"funding[{i}]", tick.market) for i, tick in enumerate(self.funding)]
         used += [("liquidity", market) for market in self.liquidity]
-        used += [
-            (f"accounts[{i}]", held.market)
-            for i, account in enumerate(self.accounts)
-            for held in (*account.positions, *account.assets)
-        ]
+        for i, account in enumerate(self.accounts):
+            used += [(f"accounts[{i}]", held.market) for held in account.positions]
+            used += [(f"accounts[{i}]", asset.market) for asset in account.assets]
         used += [(f"schedule[{i}]", s.market) for i, s in enumerate(self.schedule) if s.market]
         if isinstance(self.population, DrawnPopulation):
             drawn = self.population.markets
@@ -276,12 +274,12 @@ class Scenario(Message, frozen=True, kw_only=True):
                 names = ", ".join(self.markets)
                 raise ValueError(f"Expected a market of {names}, got {market!r} - at `$.{place}`")
 
-        names = [account.name for account in self.accounts]
-        if len(set(names)) != len(names):
+        owners = [account.name for account in self.accounts]
+        if len(set(owners)) != len(owners):
             raise ValueError("Expected each account name once - at `$.accounts`")
         for index, item in enumerate(self.schedule):
-            if item.account not in (None, FUND_NAME, *names):
-                wanted = ", ".join([FUND_NAME, *names])
+            if item.account not in (None, FUND_NAME, *owners):
+                wanted = ", ".join([FUND_NAME, *owners])
                 where = f" - at `$.schedule[{index}].account`"
                 raise ValueError(f"Expected one of {wanted}, got {item.account!r}{where}")
 

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from engine.messages import Patch
+from engine.profile import ProfileError, VenueProfile
 from engine.strict import ScenarioError, decode_tree, flatten, resolve_path, set_path
-from engine.venue import ProfileError, VenueProfile, validate
+from engine.venue import validate
 
 _SHIPPED_NAME = re.compile(r"^[A-Za-z0-9_-]+\Z")
 

@@ -32,6 +32,7 @@ from engine.messages import (
     Report,
     RunSummary,
 )
+from engine.profile import VenueProfile
 from engine.report import story
 from engine.report.page import page_data, write_page
 from engine.report.planned import liquidation_map
@@ -55,7 +56,7 @@ from engine.scenario import (
     setup_commands,
 )
 from engine.tape import TapeWriter, tape_info
-from engine.venue import Capacities, VenueProfile, market_numbers
+from engine.venue import Capacities, market_numbers
 
 BATCH_SIZE_DEFAULT = 65_536
 GATHERED_ROWS = 1 << 16  # events or commands handed on together: small batches cost no more

@@ -16,11 +16,12 @@ from pathlib import Path
 import msgspec
 
 from engine.messages import Report, Scenario, decode_report, encode_report
+from engine.profile import ProfileError, VenueProfile
 from engine.refusal import Refusal
 from engine.scenario import LoadedScenario
 from engine.strict import ScenarioError, decode_tree, toml_text
 from engine.tape import TapeMarket, TapeMetadata
-from engine.venue import Capacities, ProfileError, VenueProfile, load_venue
+from engine.venue import Capacities, load_venue
 
 REPORT, PAGE, TAPE = "report.json", "report.html", "tape.crashtape"
 SCENARIO, VENUE = "scenario.toml", "venue.toml"

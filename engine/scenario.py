@@ -44,6 +44,7 @@ from engine.population.file import file_fit_rows, read_population
 from engine.population.margins import MarketStart
 from engine.price_files import check_kind, file_rows, recorded_as
 from engine.price_points import POINT_KINDS, command_block, point_rows, stride_ns
+from engine.profile import ProfileError, VenueProfile
 from engine.scheduled import Stage
 from engine.strict import (
     ScenarioError,
@@ -60,8 +61,6 @@ from engine.venue import (
     DepthCurve,
     DepthLevel,
     MarketNumbers,
-    ProfileError,
-    VenueProfile,
     market_numbers,
 )
 

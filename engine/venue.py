@@ -233,7 +233,7 @@ def _further_numbers(where: str, profile: VenueProfile, market: Market) -> dict[
     square = root * root * Fraction(Decimal(market.lot))
     if square.denominator != 1 or square >= 2**62 // market.open_interest_lots_max:
         raise ProfileError(f"{where}.sqrt_per_coin: too fine or too large for this lot")
-    if max(slope * unit, initial * unit, unit) >= 2**62 or initial < slope:
+    if max(slope * unit, initial * unit, Fraction(unit)) >= 2**62 or initial < slope:
         raise ProfileError(f"{where}.slope_per_coin: too fine, or above the initial one")
     numbers = {
         "slope_ppb": int(slope * unit),
@@ -325,7 +325,7 @@ def _tier_bound(place: str, tier: Tier, by: str, money_decimals: int) -> int:
     if tier.lots_to is not None:
         return tier.lots_to
     try:
-        return parse_decimal(tier.notional_to, money_decimals)
+        return parse_decimal(tier.notional_to or "", money_decimals)
     except UnitError as error:
         raise ProfileError(f"{place}.notional_to: {error}") from None
 
@@ -336,7 +336,11 @@ def _tier_columns(where: str, profile: VenueProfile, market: Market) -> tuple[tu
     deduction[t] = deduction[t-1] + floor[t] * (rate[t] - rate[t-1]): the amount the venues call
     the maintenance amount. With marginal tiers it must be whole money.
     """
-    bounds, leverages, rates, deductions, initials = [], [], [], [], []
+    bounds: list[int] = []
+    leverages: list[int] = []
+    rates: list[int] = []
+    deductions: list[int] = []
+    initials: list[int] = []
     floor = previous_rate = deduction = 0
     sloped = bool(Decimal(market.slope_per_coin))  # then the first rate may be 0
     marginal = profile.margin.tier_mode == "marginal"

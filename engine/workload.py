@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from engine import constants as c
 from engine.constants import CommandKind as K
+from engine.profile import VenueProfile
 from engine.rows import COMMAND
-from engine.venue import DepthCurve, VenueProfile, market_numbers
+from engine.venue import DepthCurve, market_numbers
 
 FIELDS = COMMAND.names
 

@@ -16,10 +16,11 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from engine import constants as c
+from engine.profile import VenueProfile
 from engine.refusal import Refusal
 from engine.rows import COMMAND
 from engine.units import UnitError, parse_decimal
-from engine.venue import VenueProfile, market_numbers
+from engine.venue import market_numbers
 
 T = TypeVar("T")
 

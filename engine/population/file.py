@@ -42,9 +42,8 @@ from engine.importers.whole import ROWS_MAX, read_csv_frame, read_parquet_frame
 from engine.population import margins
 from engine.population.columns import FitRow, Population, PopulationError, side_of
 from engine.population.margins import MarketStart
-from engine.profile import Margin
+from engine.profile import Margin, Market, VenueProfile
 from engine.units import format_decimal, parse_decimal
-from engine.venue import Market, VenueProfile
 
 REQUIRED = ("account_id", "market", "entry_price", "collateral", "leverage")
 OPTIONAL = ("side", "size", "lots", "isolated", "wallet")

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from engine import constants as c
+from engine.profile import VenueProfile
 from engine.vectors import position_values
-from engine.venue import MarketNumbers, VenueProfile, market_numbers
+from engine.venue import MarketNumbers, market_numbers
 
 TIME = pa.timestamp("ns", tz="UTC")
 NAME = pa.dictionary(pa.int16(), pa.string())

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.audit import AuditResult, Check
 from engine.messages import RunSummary
+from engine.profile import VenueProfile
 from engine.report import charts, words
 from engine.report.document import Packed, document
 from engine.report.document import chart as _chart
@@ -28,7 +29,6 @@ from engine.report.sections import (
     winners_section,
 )
 from engine.report.series import Closer, LiquidationMap, MarketSeries, RunSeries, read_series
-from engine.venue import VenueProfile
 
 _CONTENTS = (
     ("cascade", "Cascade"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from engine.profile import VenueProfile
 from engine.report import pictures, words
 from engine.report.charts import Figure
 from engine.report.columns import Units
@@ -19,7 +20,6 @@ from engine.report.series import RunSeries
 from engine.report.winners import Winners, read_winners
 from engine.report.xray import Found, account_states, check, marks_of, read_events
 from engine.report.xray_packing import packed_accounts
-from engine.venue import VenueProfile
 
 NOTABLE = 12  # accounts offered by name, of each kind
 Figures = dict[str, Figure]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from engine.messages import CurveLiquidity, MeasuredFact, NoLiquidity, Report, TapeLiquidity
 from engine.population.columns import FitRow
+from engine.profile import VenueProfile
 from engine.report.words import count_text
 from engine.scenario import LoadedScenario
-from engine.venue import VenueProfile
 
 Lines = list[tuple[str, str]]
 

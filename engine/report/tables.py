@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from engine import constants as c
 from engine.funds import fund_ids
 from engine.messages import RunSummary
+from engine.profile import VenueProfile
 from engine.report import columns as col
 from engine.report.liquidations import (
     BY_CAUSE,
@@ -28,7 +29,6 @@ from engine.report.liquidations import (
     LiquidationBook,
 )
 from engine.vectors import WholeCommands, as_table
-from engine.venue import VenueProfile
 
 _ROW_GROUP = 2**16
 _IN_BOOK = (c.Cause.TRADE, c.Cause.LIQUIDATION)

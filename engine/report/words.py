@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.messages import RunSummary
-from engine.venue import VenueProfile
+from engine.profile import VenueProfile
 
 _GROUPED_FROM = 10_000  # from this many whole units on, fractions only distract
 _SECOND = 1_000_000_000

@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from engine import constants as c
+from engine.profile import VenueProfile
 from engine.reference.margin import maintenance_margin
 from engine.reference.margin import value as value_at
 from engine.report.columns import Units
-from engine.venue import MarketNumbers, VenueProfile
+from engine.venue import MarketNumbers
 
 K = c.EventKind
 _GIVEN = (K.WITHDRAWN, K.MARGIN_MOVED, K.LIQUIDATION_FEE, K.SURPLUS, K.VENUE_FEE, K.SEIZED)

@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 
 from engine import constants as c
+from engine.profile import VenueProfile
 from engine.report.columns import Units
 from engine.report.document import pack
 from engine.report.series import thin_places
 from engine.report.xray import LEDGER_BIT, SIGN, K, is_plain
 from engine.vectors import share_toward_zero
-from engine.venue import MarketNumbers, VenueProfile
+from engine.venue import MarketNumbers
 
 BLOCK_ROWS = 40_000
 PACKED_MAX = 6_800_000  # base64 characters of all blocks: what a page of 10 MB has room for

@@ -18,11 +18,11 @@ from engine import constants as c
 from engine.across import target_market
 from engine.messages import CurveLiquidity, PricePoint
 from engine.peopled import DrawnPopulation
-from engine.profile import Losses, Market
+from engine.profile import Losses, Market, ProfileError
 from engine.scenario import LoadedScenario, load_scenario
 from engine.situation import SituationError
 from engine.strict import ScenarioError, parse_override, toml_value
-from engine.venue import ProfileError, load_venue
+from engine.venue import load_venue
 
 SCALES = ("shock_ppm", "depth_ppm")
 SCALE_MAX_PPM = 100 * c.PPM
