@@ -147,11 +147,18 @@ def _takeover(profile: VenueProfile) -> str:
 def _fund(profile: VenueProfile) -> str:
     losses = profile.losses
     words = []
+    if losses.fund_scope == "market":
+        words.append("one for each market")
+    elif losses.fund_scope == "group":
+        groups = dict.fromkeys(m.fund_group for m in profile.markets if m.fund_group)
+        words.append(f"one for {', '.join(groups)} each, one for the rest")
     if "insurance_fund" in losses.waterfall:
         words.append(f"inventory {times(losses.fund_inventory_ppm)} the fund")
     if losses.fund_cap != "0":
         window = losses.fund_cap_window_ns
-        words.append(f"cap {losses.fund_cap} " + (duration(window) if window else "for ever"))
+        whose = " for each market" if losses.fund_cap_scope == "market" else ""
+        lasting = duration(window) if window else "for ever"
+        words.append(f"cap {losses.fund_cap}{whose} {lasting}")
     if losses.drawdown_ppm:
         stop = percent(losses.drawdown_stop_ppm)
         window = duration(losses.drawdown_window_ns)
@@ -161,6 +168,9 @@ def _fund(profile: VenueProfile) -> str:
 
 def _deleveraging(profile: VenueProfile) -> str:
     losses = profile.losses
+    if losses.pool_profit_ppm:
+        most, stop = percent(losses.pool_profit_ppm), percent(losses.pool_profit_stop_ppm)
+        return f"winners of a side above {most} of the pool, down to {stop}, at mark"
     if "adl" not in losses.waterfall:
         return "none"
     price = losses.adl_price
