@@ -141,37 +141,60 @@ class TapeLiquidity(Message, tag_field="kind", tag="tape", frozen=True, kw_only=
     refill_half_life_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = c.TIME_MAX_NS
 
 
+# BTCUSDT on 10 October 2025 until 14:00 UTC, medians of the published bands, mean of both sides:
+# depth within 1, 2 and 5 % as shares of that within 1 % (2,252 BTC). CALM_PPM is what fits the rest
+# of the day (`tests/test_realdata_depth.py`).
+CALIBRATED_BANDS = ((10_000, 1_000_000), (20_000, 2_012_000), (50_000, 3_542_000))
+CALM_PPM = 61_000
+
+
 class CurveLiquidity(Message, tag_field="kind", tag="curve", frozen=True, kw_only=True):
-    """The market maker quotes a depth curve round the index: `levels`, or bands to be spread.
+    """The market maker quotes a depth curve round the index: `levels`, bands to be spread, or
+    `depth_lots` within 1 % on each side in the shape of CALIBRATED_BANDS.
 
     What a trade takes away comes back by half every `refill_half_life_ns` (0: at once). Where
-    `volatility_ppm` is given, levels shrink in the ratio in which the sum of the index's moves,
-    forgotten by half in every `volatility_half_life_ns`, is above it. `permanent_ppm` of the way
+    `volatility_ppm` is given (CALM_PPM with `depth_lots`), levels shrink in the ratio in which the
+    sum of the index's moves, forgotten by half in every `volatility_half_life_ns`, is above it.
+    `permanent_ppm` of the way
     that a run's own trades went stays: so far the curve's middle is then off the index.
     """
 
-    half_spread_ppm: Annotated[int, Meta(ge=0, le=c.PPM - 1)]
+    half_spread_ppm: Annotated[int, Meta(ge=0, le=c.PPM - 1)] = 50
     levels: Annotated[list[CurveLevel], Meta(max_length=c.DEPTH_LEVELS_MAX)] = []
     bands: list[DepthBand] = []
+    depth_lots: Annotated[int, Meta(ge=1, le=c.LOTS_MAX // 8)] | None = None
     levels_count: Annotated[int, Meta(ge=1, le=c.DEPTH_LEVELS_MAX)] = 20
-    refill_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)]
-    volatility_ppm: Annotated[int, Meta(ge=0, le=c.PPM)] = 0
+    refill_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)] = 10_000_000_000
+    volatility_ppm: Annotated[int, Meta(ge=0, le=c.PPM)] | None = None
     volatility_half_life_ns: Annotated[int, Meta(ge=0, le=c.TIME_MAX_NS)] = 600_000_000_000
     permanent_ppm: Ppm = 0
 
     def __post_init__(self) -> None:
-        if bool(self.levels) == bool(self.bands):
-            raise ValueError("Expected exactly one of levels and bands")
+        if [bool(self.levels), bool(self.bands), self.depth_lots is not None].count(True) != 1:
+            raise ValueError("Expected exactly one of levels, bands and depth_lots")
         offsets = [level.offset_ppm for level in self.levels]
         if any(after <= before for before, after in pairwise(offsets)):
             raise ValueError("Expected levels with rising offset_ppm")
-        spread_depth(self.half_spread_ppm, self.bands, self.levels_count)
+        self.quotes()
+
+    @property
+    def calm_ppm(self) -> int:
+        """The volatility up to which the curve is whole; 0: whatever it is."""
+        if self.volatility_ppm is not None:
+            return self.volatility_ppm
+        return 0 if self.depth_lots is None else CALM_PPM
 
     def quotes(self) -> tuple[CurveLevel, ...]:
         """The levels to quote on each side, nearest first, whichever way they were written."""
         if self.levels:
             return tuple(self.levels)
-        return spread_depth(self.half_spread_ppm, self.bands, self.levels_count)
+        bands = self.bands
+        if self.depth_lots is not None:
+            bands = [
+                DepthBand(within_ppm=within, lots=self.depth_lots * share_ppm // c.PPM)
+                for within, share_ppm in CALIBRATED_BANDS
+            ]
+        return spread_depth(self.half_spread_ppm, bands, self.levels_count)
 
 
 def spread_depth(

@@ -161,7 +161,7 @@ def depth_curves(loaded: LoadedScenario) -> dict[int, DepthCurve]:
                     for quote in liquidity.quotes()
                 ],
                 refill_half_life_ns=liquidity.refill_half_life_ns,
-                volatility_ppm=liquidity.volatility_ppm,
+                volatility_ppm=liquidity.calm_ppm,
                 volatility_half_life_ns=liquidity.volatility_half_life_ns,
                 permanent_ppm=liquidity.permanent_ppm,
             )

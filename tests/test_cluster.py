@@ -16,6 +16,20 @@ from engine.study.sweeping import sweep
 from small_study import parts, refused, write_study
 
 
+@pytest.fixture(autouse=True)
+def not_for_ever():
+    """A cluster whose workers never come back is a failure, not a suite without an end."""
+
+    def give_up(*_):
+        raise RuntimeError("the cluster has not answered for five minutes")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(300)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="module")
 def local():
     """A cluster of two processes, as a user's would be: known by its address."""

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.messages import CALIBRATED_BANDS, CALM_PPM
+
 pytestmark = pytest.mark.realdata
 FOLDER = Path(__file__).parents[2] / "shared" / "data" / "crash_minutes"
 CALM_UNTIL = dt.datetime(2025, 10, 10, 14)
@@ -46,6 +48,17 @@ def test_depth_of_the_day(depth):
     assert crash["time"][0].strftime("%H:%M") == "21:23"
 
 
+def test_the_shape_of_a_calm_book():
+    """Within 1, 2 and 5 % of the middle, mean of both sides: 2,252, 4,532 and 7,977 BTC."""
+    bands = pl.read_csv(FOLDER / "binance_um_bookDepth_BTCUSDT_2025-10-10.csv.gz")
+    calm = bands.filter(pl.col("timestamp").str.to_datetime() < CALM_UNTIL)
+    medians = dict(calm.group_by("percentage").agg(pl.col("depth").median()).iter_rows())
+    held = [(medians[each] + medians[-each]) / 2 for each in (1, 2, 5)]
+    assert [int(each) for each in held] == [2_252, 4_532, 7_977]
+    shape = [round(each / held[0] * 1_000) * 1_000 for each in held]
+    assert shape == [share for _, share in CALIBRATED_BANDS]
+
+
 def error_of(depth, moves, half_life_minutes: float) -> tuple[float, float]:
     """The best calm volatility in ppm for a half-life, and its error in the logarithm of depth."""
     ends, way = moves
@@ -69,5 +82,5 @@ def test_depth_follows_the_moves_of_ten_minutes(depth, moves):
     """A half-life of 10 minutes and 61 000 ppm fit best; half and twice as long are worse."""
     errors = {minutes: error_of(depth, moves, minutes) for minutes in (5, 10, 20)}
     assert errors[10][0] < errors[20][0] < errors[5][0]
-    assert abs(errors[10][1] - 61_000) <= 1_000
+    assert abs(errors[10][1] - CALM_PPM) <= 1_000
     assert round(errors[10][0], 2) == 0.23 or round(errors[10][0], 2) == 0.24

@@ -304,6 +304,23 @@ def test_bands_are_spread_to_the_lot():
     assert sum(level.lots for level in curve.quotes()) == 700
 
 
+def test_depth_alone_has_the_shape_and_the_calm_of_the_calibration(small):
+    """1,000 lots within 1 %, 2,012 within 2, 3,542 within 5; less above 61,000 ppm of moves."""
+    path = small(
+        ("levels = [{ offset_ppm = 100, lots = 5 }]\n", "depth_lots = 1_000\n"),
+        ("half_spread_ppm = 100\n", ""),
+        ("refill_half_life_ns = 1_000\n", ""),
+    )
+    loaded = load_scenario(path)
+    curve = depth_curves(loaded)[1]
+    within = [sum(x.lots for x in curve.levels if x.offset_ppm <= w * 10_000) for w in (1, 2, 5)]
+    assert within == [1_000, 2_012, 3_542]
+    assert (curve.volatility_ppm, curve.volatility_half_life_ns) == (61_000, 600 * 10**9)
+    assert curve.refill_half_life_ns == 10**10 and curve.permanent_ppm == 0
+    off = load_scenario(path, ["liquidity.BTCUSDT.volatility_ppm=0"])
+    assert depth_curves(off)[1].volatility_ppm == 0
+
+
 @pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
 def test_large_scenarios_load_and_balance(path):
     loaded = load_scenario(path, ["population.accounts=2_000"])

@@ -125,7 +125,7 @@ def small(tmp_path):
         ),
         (
             "levels = [{ offset_ppm = 100, lots = 5 }]", "",
-            "$.liquidity.BTCUSDT: expected exactly one of levels and bands",
+            "$.liquidity.BTCUSDT: expected exactly one of levels, bands and depth_lots",
         ),
         (
             "levels = [{ offset_ppm = 100, lots = 5 }]",

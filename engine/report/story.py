@@ -99,8 +99,8 @@ def _quoting(liquidity: CurveLiquidity | TapeLiquidity | NoLiquidity) -> str:
         f"{_percent(quotes[-1].offset_ppm)} of the index, coming back by half every "
         f"{liquidity.refill_half_life_ns / 1e9:g} s"
     )
-    if liquidity.volatility_ppm:
-        text += f"; less in the ratio in which moves are above {_percent(liquidity.volatility_ppm)}"
+    if liquidity.calm_ppm:
+        text += f"; less in the ratio in which moves are above {_percent(liquidity.calm_ppm)}"
     if liquidity.permanent_ppm:
         text += f"; {_percent(liquidity.permanent_ppm)} of what trades move stays"
     return text

@@ -106,7 +106,10 @@ def _thinned(loaded: LoadedScenario, depth_ppm: int) -> list[str]:
         return []
     changes = []
     for symbol, curve in loaded.scenario.liquidity.items():
-        if isinstance(curve, CurveLiquidity):
+        if isinstance(curve, CurveLiquidity) and curve.depth_lots is not None:
+            lots = _scaled(curve.depth_lots, depth_ppm, c.PPM)
+            changes.append(override(f"liquidity.{symbol}.depth_lots", lots))
+        elif isinstance(curve, CurveLiquidity):
             kind = "bands" if curve.bands else "levels"
             for index, each in enumerate(getattr(curve, kind)):
                 lots = _scaled(each.lots, depth_ppm, c.PPM)
@@ -168,7 +171,10 @@ def _resized(loaded: LoadedScenario, pairs: dict[str, Market]) -> list[str]:
         for each in (*table.get("levels", ()), *table.get("bands", ())):
             each["lots"] = _scaled(each["lots"], *ratio.as_integer_ratio())
         if isinstance(curve, CurveLiquidity):
-            del table["levels" if curve.bands else "bands"]
+            if curve.depth_lots is not None:
+                table["depth_lots"] = _scaled(curve.depth_lots, *ratio.as_integer_ratio())
+            stated = {"levels": curve.levels, "bands": curve.bands}
+            table = {k: v for k, v in table.items() if v is not None and stated.get(k, True)}
         liquidity[pairs[symbol].symbol] = table
     return [*changes, override("liquidity", liquidity)]
 
