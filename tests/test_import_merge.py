@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -168,17 +167,16 @@ def test_a_scenario_reads_the_same_files(tmp_path):
 
 
 PEAK = """
+import resource
 import sys
 from pathlib import Path
 from engine.convert import Source, import_files, market_units
 import_files([Source(sys.argv[1], Path(sys.argv[2]))], market_units("X:0.1:0.001", None),
              Path(sys.argv[3]))
-status = Path("/proc/self/status").read_text()
-print(status.partition("VmHWM:")[2].split()[0])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux")
 @pytest.mark.parametrize("kind", ["aggTrades", "tardis.incremental_book_L2"])
 def test_memory_does_not_grow_with_the_file(tmp_path, kind):
     """A file ten times larger, each in a process of its own; both are many chunks long."""

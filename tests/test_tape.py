@@ -263,11 +263,6 @@ def test_merge_by_time_is_stable_for_any_blocks():
 # --- recorded market data, imported, written to a tape and read back
 
 
-def realdata(test):
-    absent = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are not here")
-    return pytest.mark.realdata(absent(test))
-
-
 def through_a_tape(tmp_path, stream) -> np.ndarray:
     blocks = list(stream)
     with TapeWriter(tmp_path / "real.tape", METADATA) as tape:
@@ -279,7 +274,7 @@ def through_a_tape(tmp_path, stream) -> np.ndarray:
     return rows
 
 
-@realdata
+@pytest.mark.realdata
 @pytest.mark.parametrize(
     ("window", "bars", "lowest"),
     [
@@ -300,7 +295,7 @@ def test_real_crash_minutes(tmp_path, window, bars, lowest):
     assert (import_.report.gaps, import_.report.rounded) == (0, 0)
 
 
-@realdata
+@pytest.mark.realdata
 def test_real_mark_prices_join_the_last_prices(tmp_path):
     folder = DATA / "crash_minutes"
     mark = vision.read_mark_klines(folder / "binance_um_markprice_BTCUSDT-5m-2025-10-10.zip", BTC)
@@ -311,7 +306,7 @@ def test_real_mark_prices_join_the_last_prices(tmp_path):
     assert mark.report.rounded == 607
 
 
-@realdata
+@pytest.mark.realdata
 def test_real_depth_bands():
     path = DATA / "crash_minutes" / "binance_um_bookDepth_BTCUSDT_2025-10-10.csv.gz"
     with pytest.raises(FormatError, match="line 25883: timestamp: NOT_A_TIME"):
@@ -333,7 +328,7 @@ def test_real_depth_bands():
     assert len(after) == 1_019
 
 
-@realdata
+@pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "symbol", "market", "messages", "states"),
     [
@@ -366,7 +361,7 @@ def test_real_feed(tmp_path, name, symbol, market, messages, states):
     assert len(rows) == feed.report.commands
 
 
-@realdata
+@pytest.mark.realdata
 def test_real_lobster_day():
     stem = str(DATA / "lobster" / "AMZN_2012-06-21_34200000_57600000_")
     import_ = read_lobster(f"{stem}message_1.csv.gz", f"{stem}orderbook_1.csv.gz")

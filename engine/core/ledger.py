@@ -141,22 +141,19 @@ def move_to(s, kind, account_row, position_row, amount, system_row):
     """Book money from a domain to a system account, or back when negative; one event."""
     credit_domain(s, account_row, position_row, -amount)
     credit_wallet(s, system_row, amount)
-    account_id = accounts(s)[account_row]["account_id"]
     other_id = accounts(s)[system_row]["account_id"]
-    market_id = 0
-    side = 0
-    flags = 0
-    if position_row != 0:
-        market_id = positions(s)[position_row]["market_id"]
-        side = positions(s)[position_row]["position_side"]
-        flags = Flag.ISOLATED.value
-    moved = abs(amount)
-    emit(s, kind, account_id, 0, other_id, 0, 0, moved, 0, market_id, 0, 0, side, flags)
+    emit_between(s, kind, account_row, position_row, other_id, 0, abs(amount), 0, 0)
 
 
 @kernel
 def emit_domain(s, kind, account_row, position_row, price, amount, fee, reason):
     """An event about a domain; position_row is 0 for a cross account."""
+    emit_between(s, kind, account_row, position_row, 0, price, amount, fee, reason)
+
+
+@kernel
+def emit_between(s, kind, account_row, position_row, other_id, price, amount, fee, reason):
+    """The same with the account on the other side."""
     account_id = accounts(s)[account_row]["account_id"]
     market_id = 0
     side = 0
@@ -165,7 +162,7 @@ def emit_domain(s, kind, account_row, position_row, price, amount, fee, reason):
         market_id = positions(s)[position_row]["market_id"]
         side = positions(s)[position_row]["position_side"]
         flags = Flag.ISOLATED.value
-    emit(s, kind, account_id, 0, 0, price, 0, amount, fee, market_id, reason, 0, side, flags)
+    emit(s, kind, account_id, 0, other_id, price, 0, amount, fee, market_id, reason, 0, side, flags)
 
 
 # -- health -----------------------------------------------------------------------------------

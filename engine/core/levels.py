@@ -297,13 +297,7 @@ def set_level(s, account_row, domain_row, level, need):
     kind = EventKind.LEVEL_LEFT.value
     if below:
         kind = EventKind.LEVEL_ENTERED.value
-    account_id = accounts(s)[account_row]["account_id"]
-    market_id, side, flags = 0, 0, 0
-    if domain_row != 0:
-        market_id = positions(s)[domain_row]["market_id"]
-        side = positions(s)[domain_row]["position_side"]
-        flags = Flag.ISOLATED.value
-    emit(s, kind, account_id, 0, 0, 0, 0, equity, need, market_id, level, 0, side, flags)
+    emit_domain(s, kind, account_row, domain_row, 0, equity, need, level)
     return below
 
 
