@@ -6,7 +6,7 @@ Every figure is for a result that is checked: the sum meets the need, nobody giv
 import numpy as np
 import pytest
 
-from engine.policies.candidates import Candidates, Space
+from engine.bearers import Candidates, Space
 from engine.policies.registry import POLICIES, allocate
 
 CANDIDATES = 1_000_000

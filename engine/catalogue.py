@@ -140,6 +140,7 @@ def _takeover(profile: VenueProfile) -> str:
         "volunteers": f" edge {percent(losses.volunteer_edge_ppm)}",
         "covered_book": f" {percent(losses.covered_band_ppm)}",
         "retry": f" {duration(losses.retry_ns)}",
+        "loss_sharing": f" {losses.sharing_policy}",
     }
     return " > ".join(name + extra.get(name, "") for name in losses.waterfall)
 
@@ -176,7 +177,8 @@ def _deleveraging(profile: VenueProfile) -> str:
     price = losses.adl_price
     if price == "mark_unless_fund_low":
         price += f" {losses.fund_low}"
-    return f"{losses.adl_candidates}, {losses.adl_score}, at {price}, cancel {losses.adl_cancel}"
+    order = losses.adl_score if losses.adl_policy == "ranking" else losses.adl_policy
+    return f"{losses.adl_candidates}, {order}, at {price}, cancel {losses.adl_cancel}"
 
 
 def _residual(profile: VenueProfile) -> str:

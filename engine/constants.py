@@ -324,6 +324,7 @@ class Absorber(IntEnum):
     VAULT = 7  # BACKSTOP takes position and margin, unless equity is negative
     POOL = 8  # BACKSTOP takes the position at mark
     RETRY = 9  # nobody: the domain waits
+    LOSS_SHARING = 10  # others pay what the domain lacks, by a policy; the position stays
 
 
 class AdlScore(IntEnum):

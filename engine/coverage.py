@@ -38,6 +38,7 @@ _SECTIONS = {
     "liquidation": p.Liquidation,
     "steps": p.Step,
     "losses": p.Losses,
+    "sharing": p.Sharing,
     "market": p.Market,
 }
 
@@ -74,6 +75,7 @@ def switches_of(profile: VenueProfile) -> set[str]:
     """The switch values of one profile."""
     parts = {name: [getattr(profile, name, None)] for name in (*_SECTIONS, "funding")}
     parts |= {"steps": profile.liquidation.steps, "market": profile.markets}
+    parts["sharing"] = [profile.losses.sharing]
     known = switch_values()
     found = set()
     for section, structs in parts.items():

@@ -2,17 +2,19 @@
 
 import copy
 import random
+from typing import get_args, get_type_hints
 
 import msgspec
 
-from engine.profile import VenueProfile
+from engine.profile import AbsorberName, ShareName, Sharing, VenueProfile
 from engine.venue import load_venue, shipped_venues, validate
 
 BASE_PROFILE = next(n for n in shipped_venues() if load_venue(n).settlement.asset == "USDT")
 COVER, ALL = {"size": "cover_shortage"}, {"size": "all"}
 PLAIN_STEPS = ([COVER], [ALL], [COVER, ALL])
 ENDS = ("fund_unlimited", "pool", "retry")
-ABSORBERS = ("insurance_fund", "fund_payment", "adl", "volunteers", "covered_book", "vault")
+ABSORBERS = tuple(name for name in get_args(AbsorberName) if name not in ENDS)
+SHARES = get_args(ShareName)
 COLLATERAL = {
     "symbol": "ASSET",
     "payoff": "linear",
@@ -102,6 +104,24 @@ def draw_liquidation(rng: random.Random) -> dict[str, object]:
     }
 
 
+def draw_sharing(rng: random.Random) -> dict[str, object]:
+    """What policies read."""
+    hints = get_type_hints(Sharing)
+    part = [1_000_000, 1_000_000, 500_000, 1]
+    return {
+        "score": rng.choice(get_args(hints["score"])),
+        "weight": rng.choice(get_args(hints["weight"])),
+        "exponent": rng.choice([0, 1, 2, 4]),
+        "threshold_ppm": rng.choice([0, 0, 900_000]),
+        "haircut_max_ppm": rng.choice(part),
+        "equity_min": rng.choice(["0", "0", "10"]),
+        "tries_max": rng.choice([1, 3, 10**9]),
+        "theta_ppm": rng.choice(part),
+        "withdrawal_ppm": rng.choice(part),
+        "matured_ppm": rng.choice(part),
+    }
+
+
 def draw_losses(rng: random.Random) -> dict[str, object]:
     """Axes D to G."""
     absorbers = rng.sample(ABSORBERS, rng.choice([0, 1, 2, 3, 4]))
@@ -113,6 +133,9 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
     return {
         "waterfall": [*absorbers, rng.choice([*ENDS, "fund_unlimited"])],
         "adl_score": rng.choice([*scores, "price_gain_times_leverage", "random", "none"]),
+        "adl_policy": rng.choice(["ranking"] * 20 + [*SHARES]),
+        "sharing_policy": rng.choice(SHARES),
+        "sharing": draw_sharing(rng),
         "adl_candidates": rng.choice(["opposite", "opposite", "winners"]),
         "adl_price": rng.choice(prices),
         "adl_fee": rng.choice(["none", "none", "maker_taker"]),
@@ -120,7 +143,7 @@ def draw_losses(rng: random.Random) -> dict[str, object]:
         "fund_scope": rng.choice(["venue", "venue", "group", "market"]),
         "fund_inventory_ppm": rng.choice([0, 10**6, 10**8]),
         "fund_disposal": rng.choice(["keep", "rest"]),
-        "fund_pays": rng.random() < 0.9,
+        "fund_pays": rng.random() < 0.85,
         "fund_low": rng.choice(["0", "10", "1000"]),
         "drawdown_ppm": rng.choice([0, 0, 0, 100_000, 500_000]),
         "drawdown_stop_ppm": rng.choice([0, 50_000]),

@@ -420,7 +420,7 @@ def payers(stage: Stage, first: int, fund: int) -> list[Payer]:
     add("venue", own, "what the fund is below zero by: the venue's own")
     add("deleveraged winners", given_up(stage, first, c.Cause.ADL), "against the mark")
     add("volunteers", given_up(stage, first, c.Cause.ASSIGNED), "against the mark")
-    add("everybody with a position", total(EventKind.LOSS_SHARED), "socialised at once")
+    add("everybody with a position", total(EventKind.LOSS_SHARED), "paid at once")
     add("winners at settlement", total(EventKind.CLAWED_BACK), "by their share of all profit")
     owed = {e.account_id: e.amount for e in events if e.kind == EventKind.DEBT_LEFT}  # the last
     add("the customer", sum(owed.values()), "a debt, as long as it is not waived")

@@ -156,7 +156,60 @@ AbsorberName = Literal[
     "pool",
     "retry",
     "fund_unlimited",
+    "loss_sharing",
 ]
+ShareName = Literal[
+    "queue_full",
+    "queue_partial",
+    "queue_lots",
+    "smart_queue",
+    "profit_queue",
+    "lottery",
+    "wealth_pro_rata",
+    "capped_pro_rata",
+    "weighted_pro_rata",
+    "risk_pro_rata",
+    "contract_pro_rata",
+    "wealth_to_lots",
+    "min_max_haircut",
+    "min_max_leverage",
+    "vector_descent",
+    "severity",
+    "any_side_queue",
+    "size_levy",
+    "profit_clawback",
+    "withdrawal_levy",
+    "profit_scaling",
+    "side_scaling",
+    "gains_haircut",
+]
+
+
+class Sharing(Frozen, frozen=True, kw_only=True):
+    """What the policies of `adl_policy` and `sharing_policy` read: docs/policies.md says which."""
+
+    score: Literal[
+        "gain_leverage",
+        "profit_pct_leverage",
+        "leverage_over_bankruptcy",
+        "leverage_over_mark",
+        "profit_times_leverage",
+        "profit_over_equity",
+        "size",
+        "profit",
+        "endowment",
+    ] = "profit"
+    weight: Literal["endowment", "profit", "equity", "notional", "leveraged_endowment"] = (
+        "endowment"
+    )
+    exponent: Annotated[int, Meta(ge=0, le=16)] = 2
+    threshold_ppm: Multiple = 0
+    haircut_max_ppm: Ppm = c.PPM
+    equity_min: DecimalText = "0"
+    tries_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000_000
+    theta_ppm: Ppm = c.PPM
+    withdrawal_ppm: Ppm = c.PPM
+    matured_ppm: Ppm = c.PPM
 
 
 class Losses(Frozen, frozen=True, kw_only=True):
@@ -172,6 +225,9 @@ class Losses(Frozen, frozen=True, kw_only=True):
         "none",
     ]
     adl_candidates: Literal["opposite", "winners"] = "opposite"
+    adl_policy: Literal["ranking", ShareName] = (
+        "ranking"  # or how lots are shared out over the candidates (R138)
+    )
     adl_price: Literal["bankruptcy", "mark", "previous_mark", "mark_unless_fund_low"] = "bankruptcy"
     adl_cancel: Literal["none", "market", "account"] = "market"
     adl_fee: Literal["none", "maker_taker"] = "none"  # maker's of the winner, taker's of the other
@@ -186,6 +242,8 @@ class Losses(Frozen, frozen=True, kw_only=True):
     fund_cap: DecimalText = "0"  # most the fund pays in one window; 0: what it has
     fund_cap_window_ns: Nanoseconds = 0  # 0: one window for ever
     fund_cap_scope: Literal["fund", "market"] = "fund"  # whose window it is
+    sharing_policy: ShareName = "wealth_pro_rata"  # of the absorber `loss_sharing` (R139)
+    sharing: Sharing = Sharing()  # what the policies of R138 and R139 read
     volunteer_edge_ppm: Ppm = 0
     covered_band_ppm: Ppm = 0
     retry_ns: Annotated[int, Meta(ge=1, le=c.TIME_MAX_NS)] = 1_000_000_000

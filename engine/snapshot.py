@@ -73,7 +73,7 @@ class Snapshot:
 def core_version() -> str:
     """Hash of every source that decides what a State block means: 32 hexadecimal digits."""
     here = Path(__file__).parent
-    shared = [here / f"{name}.py" for name in ("constants", "rows", "units", "venue")]
+    shared = [here / f"{name}.py" for name in ("constants", "bearers", "rows", "units", "venue")]
     running = hashlib.blake2b(digest_size=16)
     for path in [*shared, *sorted((here / "core").glob("*.py"))]:
         data = path.read_bytes()

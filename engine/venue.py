@@ -88,6 +88,7 @@ class PolicyNumbers(Frozen, frozen=True, kw_only=True):
     steps: tuple[StepNumbers, ...]
     fund_low_quote: int
     fund_cap_quote: int
+    equity_min_quote: int
 
 
 class DepthLevel(Frozen, frozen=True, kw_only=True):
@@ -294,6 +295,7 @@ def policy_numbers(profile: VenueProfile) -> PolicyNumbers:
         steps=tuple(steps),
         fund_low_quote=money("losses.fund_low", profile.losses.fund_low),
         fund_cap_quote=money("losses.fund_cap", profile.losses.fund_cap),
+        equity_min_quote=money("losses.sharing.equity_min", profile.losses.sharing.equity_min),
     )
 
 

@@ -44,6 +44,7 @@ SYSTEM = {"fund": 1, "fees": 2, "rounding": 3, "clearing": 4, "maker": 5, "backs
 LEGS = {"long": c.PositionSide.LONG, "short": c.PositionSide.SHORT}
 TRIGGERS = {"mark": c.TriggerPrice.MARK, "last": c.TriggerPrice.LAST, "index": c.TriggerPrice.INDEX}
 WHOLE_NUMBERS = (
+    *("exponent", "tries_max"),
     *("order_lots_min", "order_lots_max", "open_interest_lots_max", "leverage_default"),
     *(
         "price_decimals",
@@ -123,7 +124,7 @@ class Venue(Expectations):
         if path == "liquidation.steps":
             self.given_steps(words.split())
             return
-        name = path.split(".")[1]
+        name = path.split(".")[-1]
         listed = name in ("waterfall", "scaling")
         patch(self.raw, path, words.split() if listed else self.field_value(name, words))
 

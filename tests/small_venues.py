@@ -89,8 +89,10 @@ def raw_profile(text: str) -> dict[str, Any]:
 
 def patch(raw: dict[str, Any], path: str, value: Any) -> None:
     """Set one field: `losses.waterfall`, or `market.tick` for every market."""
-    section, name = path.split(".")
+    section, *inner, name = path.split(".")
     places = raw["markets"] if section == "market" else [raw.setdefault(section, {})]
+    for part in inner:
+        places = [place.setdefault(part, {}) for place in places]
     for place in places:
         place[name] = value
 

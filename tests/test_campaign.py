@@ -36,7 +36,7 @@ def test_several_processes_run_the_same_seeds():
 
 
 def test_compiled_only_is_audited():
-    result = fuzzing.campaign(88, 3_000, compiled_only=True, per_seed=1_500)
+    result = fuzzing.campaign(120, 3_000, compiled_only=True, per_seed=1_500)
     assert result.ok and result.seeds == 2
     assert result.deepest > 10
 

@@ -40,6 +40,9 @@ SECTIONS = [
     (116, "Further absorbers"),
     (120, "Closing, delivery, assets, volunteers"),
     (125, "Withdrawals, views"),
+    (130, "Whose fund, whose profit, whose debt"),
+    (134, "A living book"),
+    (138, "Policies that share a loss out"),
 ]
 # Rules that no docstring of the core names, and where they are nevertheless.
 NOT_CITED = {

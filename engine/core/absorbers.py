@@ -1,8 +1,9 @@
 """Who takes what the book did not, and who pays what is then missing.
 
-Implements R80, R81, R86, R103, R116-R118. Deleveraging is in `deleveraging`.
+Implements R80, R81, R86, R103, R116-R118, R139. Deleveraging is in `deleveraging`.
 """
 
+from engine.bearers import NUMBER_MAX, Space
 from engine.constants import (
     DISPOSAL_ORDER_ID_BASE,
     PPM,
@@ -20,6 +21,7 @@ from engine.constants import (
     SystemAccount,
 )
 from engine.core.arithmetic import mul_div, mul_div_up
+from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.deleveraging import adl_price, deleverage, stays_solvent
 from engine.core.events import emit
 from engine.core.fund import in_drawdown, loss_market, pay_from_fund
@@ -41,6 +43,7 @@ from engine.core.levels import is_below_backstop, put_off, wait
 from engine.core.liquidation_orders import hand_over, trade_order
 from engine.core.margin import notional, order_price, price_beside, value
 from engine.core.orders import match, rest, trade_off_book
+from engine.core.policies import amounts_at, columns_at
 from engine.core.position import find_position
 from engine.core.sizing import bankruptcy, touch_price
 from engine.core.state import H, accounts, cases, header, markets, positions, volunteers
@@ -219,6 +222,42 @@ def balance_of(s, account_row, domain_row):
     return accounts(s)[account_row]["wallet_quote"]
 
 
+@part(NOTHING)
+def share_money(s, account_row, domain_row, position_row, price):
+    """Implements R139."""
+    need = -domain_health(s, account_row, domain_row)[0]
+    market_id = positions(s)[position_row]["market_id"]
+    side = 1 if positions(s)[position_row]["lots"] > 0 else -1
+    count = gather(s, market_id, 0, 0, account_row, price) if need > 0 else 0
+    if count == 0:
+        return
+    at = share_case(s, count, header(s)[H.SHARING_POLICY], need, Space.WEALTH, side, NUMBER_MAX)
+    collected = 0
+    for place in range(count):
+        pays = amounts_at(at, count)[place]
+        if pays > 0:
+            collected += pays
+            give(s, bearer_row(s, market_id, columns_at(at, count).id[place]), pays)
+    if collected == 0:
+        return
+    credit_domain(s, account_row, domain_row, collected)
+    emit_domain(s, EventKind.LOSS_COVERED, account_row, domain_row, 0, collected, 0, 0)
+    if collected > need:
+        kind = EventKind.SURPLUS
+        move_to(s, kind, account_row, domain_row, collected - need, fund_row(s, market_id))
+
+
+@kernel
+def give(s, row, pays):
+    """A position pays for somebody else's loss."""
+    position = positions(s)[row]
+    credit_position(s, row, -pays)
+    account_id = accounts(s)[position["account_row"]]["account_id"]
+    flags = Flag.ISOLATED.value if position["isolated"] != 0 else 0
+    market_id, side = position["market_id"], position["position_side"]
+    emit(s, EventKind.LOSS_SHARED, account_id, 0, 0, 0, 0, pays, 0, market_id, 0, 0, side, flags)
+
+
 @part(INT)
 def take(s, account_row, domain_row, position_row, absorber):
     """One absorber: how the liquidation ends if it took the last lot, 0 if it takes none."""
@@ -231,6 +270,9 @@ def take(s, account_row, domain_row, position_row, absorber):
     if absorber == Absorber.FUND_PAYMENT:
         equity = domain_health(s, account_row, domain_row)[0]
         pay_from_fund(s, account_row, domain_row, position["market_id"], -equity)
+        return 0
+    if absorber == Absorber.LOSS_SHARING:
+        share_money(s, account_row, domain_row, position_row, price)
         return 0
     if absorber == Absorber.ADL:
         deleverage(s, position_row, adl_price(s, position_row, price))
@@ -359,12 +401,7 @@ def share_loss(s, account_row, domain_row, market_id, missing):
             if table[row]["lots"] != 0:
                 pays = mul_div_up(missing, abs(table[row]["lots"]), total)
                 collected += pays
-                credit_position(s, row, -pays)
-                account_id = accounts(s)[payer_row]["account_id"]
-                side = table[row]["position_side"]
-                flags = Flag.ISOLATED.value if table[row]["isolated"] != 0 else 0
-                kind = EventKind.LOSS_SHARED
-                emit(s, kind, account_id, 0, 0, 0, 0, pays, 0, market_id, 0, 0, side, flags)
+                give(s, row, pays)
             row = leg_after(s, payer_row, row, market_id)
     credit_domain(s, account_row, domain_row, missing)
     credit_wallet(s, ROUNDING, collected - missing)

@@ -1,8 +1,9 @@
 """Auto-deleveraging: rank the other side, close it against a bankrupt position off book.
 
-Implements R82-R85, R119 and R131.
+Implements R82-R85, R119, R131 and R138.
 """
 
+from engine.bearers import SharePolicy, Space
 from engine.constants import (
     PPB,
     PPM,
@@ -20,6 +21,7 @@ from engine.constants import (
     SystemAccount,
 )
 from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
+from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.events import emit
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
@@ -34,6 +36,7 @@ from engine.core.ledger import (
 )
 from engine.core.margin import mixed, value
 from engine.core.orders import cancel_all, trade_off_book
+from engine.core.policies import amounts_at, columns_at
 from engine.core.position import get_position
 from engine.core.sorting import heapify_ranks, pop_rank
 from engine.core.state import H, accounts, header, markets, positions, ranks
@@ -158,25 +161,56 @@ def stays_solvent(s, counter_row, change, price):
 @part(NOTHING)
 def deleverage(s, position_row, price):
     """Implements R84."""
+    if header(s)[H.ADL_POLICY] != SharePolicy.RANKING:
+        share_lots(s, position_row, price)
+        return
     position = positions(s)[position_row]
     winners = 1 if header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS else 0
     long = 1 if position["lots"] < 0 else 0
     left = rank_side(s, position["market_id"], long, winners, position["account_row"])
-    scope = header(s)[H.ADL_CANCEL]
     heap = ranks(s)
     while left > 0 and position["lots"] != 0:
         counter_row = heap[1]["position_row"]
         pop_rank(heap, left)
         left -= 1
-        counter = positions(s)[counter_row]
-        lots = min(abs(counter["lots"]), abs(position["lots"]))
-        change = lots if position["lots"] > 0 else -lots
-        if not stays_solvent(s, counter_row, change, price):
-            continue
-        if scope != Scope.NONE:
-            market_id = position["market_id"] if scope == Scope.MARKET else 0
-            cancel_all(s, counter["account_row"], market_id, CancelReason.ADL)
-        trade_off_book(s, position_row, counter_row, -change, price, Cause.ADL)
+        close_against(s, position_row, counter_row, abs(positions(s)[counter_row]["lots"]), price)
+
+
+@kernel
+def close_against(s, position_row, counter_row, lots, price):
+    """Part of R84: close lots of one candidate, unless it would be left below zero."""
+    position = positions(s)[position_row]
+    lots = min(lots, abs(position["lots"]))
+    change = lots if position["lots"] > 0 else -lots
+    if not stays_solvent(s, counter_row, change, price):
+        return
+    scope = header(s)[H.ADL_CANCEL]
+    if scope != Scope.NONE:
+        market_id = position["market_id"] if scope == Scope.MARKET else 0
+        cancel_all(s, positions(s)[counter_row]["account_row"], market_id, CancelReason.ADL)
+    trade_off_book(s, position_row, counter_row, -change, price, Cause.ADL)
+
+
+@kernel
+def share_lots(s, position_row, price):
+    """Implements R138."""
+    words, position = header(s), positions(s)[position_row]
+    market_id = position["market_id"]
+    side = 1 if position["lots"] > 0 else -1
+    winners = 1 if words[H.ADL_CANDIDATES] == AdlCandidates.WINNERS else 0
+    count = gather(s, market_id, side, winners, position["account_row"], price)
+    if count == 0:
+        return
+    most = abs(position["lots"])
+    need = most
+    if words[H.ADL_POLICY] == SharePolicy.WEALTH_TO_LOTS:
+        need *= columns_at(words[H.SHARES_AT], count).gap[0]
+    at = share_case(s, count, words[H.ADL_POLICY], need, Space.CONTRACT, side, most)
+    for place in range(count):
+        lots = amounts_at(at, count)[place]
+        if lots > 0 and position["lots"] != 0:
+            counter_row = bearer_row(s, market_id, columns_at(at, count).id[place])
+            close_against(s, position_row, counter_row, lots, price)
 
 
 # -- profits that a pool cannot bear ----------------------------------------------------------

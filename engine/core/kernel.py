@@ -34,10 +34,11 @@ INTEGERS = (types.Integer, types.Boolean, types.IntEnumMember)
 
 
 def source_hash() -> str:
-    """Hash of the core's sources, the constants and the compiler's version."""
+    """Hash of the core's sources, the shared vocabulary and the compiler's version."""
     here = Path(__file__).parent
     digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
-    for path in [here.parent / "constants.py", *sorted(here.glob("*.py"))]:
+    shared = [here.parent / "constants.py", here.parent / "bearers.py"]
+    for path in [*shared, *sorted(here.glob("*.py"))]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -154,9 +155,17 @@ def part(returns: types.Type) -> Callable:
         source = f"def shell({', '.join(names)}):\n    return call(s, ({', '.join(names)},))\n"
         scope = {"call": _call_through(word, returns)}
         exec(source, scope)
-        return _widened(numba.njit(forceinline=True, **OPTIONS, **INNER)(scope["shell"]))
+        made = _widened(numba.njit(forceinline=True, **OPTIONS, **INNER)(scope["shell"]))
+        made.place = place
+        return made
 
     return make
+
+
+def callable_part(made: Callable) -> Callable:
+    """The compiled function behind a part, for Python to call with plain integers only: one that
+    reads no State, as nothing is linked."""
+    return PARTS[made.place][1] if JIT else made
 
 
 def _call_through(word: int, returns: types.Type) -> Callable:

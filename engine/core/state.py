@@ -104,6 +104,18 @@ class H(IntEnum):
     QUEUE_ORDER = auto()
     ADL_LAST = auto()
     ADL_SCORE = auto()
+    ADL_POLICY = auto()
+    SHARING_POLICY = auto()
+    SHARE_SCORE = auto()  # what the policies read, from here on
+    SHARE_WEIGHT = auto()
+    SHARE_EXPONENT = auto()
+    SHARE_THRESHOLD_PPM = auto()
+    SHARE_HAIRCUT_MAX_PPM = auto()
+    SHARE_EQUITY_MIN_QUOTE = auto()
+    SHARE_TRIES_MAX = auto()
+    SHARE_THETA_PPM = auto()
+    SHARE_WITHDRAWAL_PPM = auto()
+    SHARE_MATURED_PPM = auto()
     ADL_CANDIDATES = auto()
     ADL_PRICE = auto()
     ADL_CANCEL = auto()
@@ -217,6 +229,8 @@ class H(IntEnum):
     FUNDS_ROWS = auto()
     LACKING_AT = auto()
     LACKING_ROWS = auto()
+    SHARES_AT = auto()
+    SHARES_ROWS = auto()
     WORDS_OF_HEADER = auto()
 
 

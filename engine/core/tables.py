@@ -6,6 +6,7 @@ was admitted has room, and writes the profile's switches and numbers where the k
 
 import numpy as np
 
+from engine.bearers import Score, SharePolicy, Weight
 from engine.constants import (
     BASIS_SAMPLES_MAX,
     FIRST_USER_ID,
@@ -28,6 +29,7 @@ from engine.constants import (
     TierMode,
 )
 from engine.core import records
+from engine.core.policies import COLUMNS, OPTION_WORDS
 from engine.core.slots import home_slot
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
 from engine.profile import Liquidation, Losses, Trigger, VenueProfile
@@ -129,6 +131,7 @@ def table_rows(
         "VOLUNTEERS": positions,
         "PEAKS": records.PEAK_PARTS * (1 + system),
         "FUNDS": 1 + system + len(markets),
+        "SHARES": OPTION_WORDS + COLUMNS * positions,
         "LACKING": levels if any(remembers(curve) for curve in curves.values()) else 1,
     }
 
@@ -190,18 +193,19 @@ DTYPES = {
     "VOLUNTEERS": records.INT64,
     "PEAKS": records.PEAK,
     "FUNDS": records.FUND,
+    "SHARES": records.INT64,
     "LACKING": records.LACKING,
 }
 
 
 def events_per_unit_max(rows: dict[str, int]) -> int:
     """Most event rows one unit of work can append: every order traded (two fills, two margin
-    moves) and every order cancelled, every position deleveraged, assigned three times, settled
-    or paid funding, every level entered or left twice, every account called and waived, every
-    quote withdrawn and renewed, every mark set, and the unit's own few."""
+    moves) and every order cancelled, every position deleveraged, assigned three times, settled,
+    paid funding or made to share a loss twice, every level entered or left twice, every account
+    called and waived, every quote withdrawn and renewed, every mark set, and the unit's own few."""
     return (
         5 * rows["ORDERS"]
-        + 16 * rows["POSITIONS"]
+        + 18 * rows["POSITIONS"]
         + 6 * rows["ACCOUNTS"]
         + 2 * rows["CURVES"]
         + rows["MARKETS"]
@@ -314,6 +318,7 @@ def write_switches(words: np.ndarray, profile: VenueProfile) -> None:
     amounts = policy_numbers(profile)
     words[H.FUND_LOW_QUOTE] = amounts.fund_low_quote
     words[H.FUND_CAP_QUOTE] = amounts.fund_cap_quote
+    words[H.SHARE_EQUITY_MIN_QUOTE] = amounts.equity_min_quote
 
 
 def write_trigger(words: np.ndarray, trigger: Trigger) -> None:
@@ -348,6 +353,7 @@ def write_liquidation(words: np.ndarray, rules: Liquidation) -> None:
 def write_losses(words: np.ndarray, losses: Losses) -> None:
     """Axes D to G."""
     words[H.ADL_SCORE] = AdlScore[losses.adl_score.upper()]
+    write_sharing(words, losses)
     words[H.ADL_CANDIDATES] = AdlCandidates[losses.adl_candidates.upper()]
     words[H.ADL_PRICE] = AdlPrice[losses.adl_price.upper()]
     words[H.ADL_FEE] = losses.adl_fee == "maker_taker"
@@ -373,6 +379,22 @@ def write_losses(words: np.ndarray, losses: Losses) -> None:
     words[H.WATERFALL_COUNT] = len(losses.waterfall)
     for index, absorber in enumerate(losses.waterfall):
         words[H.WATERFALL_1 + index] = Absorber[absorber.upper()]
+
+
+def write_sharing(words: np.ndarray, losses: Losses) -> None:
+    """Policies that share a loss out, and what they read."""
+    sharing = losses.sharing
+    words[H.ADL_POLICY] = SharePolicy[losses.adl_policy.upper()]
+    words[H.SHARING_POLICY] = SharePolicy[losses.sharing_policy.upper()]
+    words[H.SHARE_SCORE] = Score[sharing.score.upper()]
+    words[H.SHARE_WEIGHT] = Weight[sharing.weight.upper()]
+    words[H.SHARE_EXPONENT] = sharing.exponent
+    words[H.SHARE_THRESHOLD_PPM] = sharing.threshold_ppm
+    words[H.SHARE_HAIRCUT_MAX_PPM] = sharing.haircut_max_ppm
+    words[H.SHARE_TRIES_MAX] = sharing.tries_max
+    words[H.SHARE_THETA_PPM] = sharing.theta_ppm
+    words[H.SHARE_WITHDRAWAL_PPM] = sharing.withdrawal_ppm
+    words[H.SHARE_MATURED_PPM] = sharing.matured_ppm
 
 
 def write_steps(block: Block, profile: VenueProfile) -> None:

@@ -6,89 +6,10 @@ lots of a candidate at the ADL price moves `k * gap` of his money.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import NamedTuple
 
 import numpy as np
 
-PPM = 1_000_000
-NUMBER_MAX = 2**61  # a sum of amounts, weights or capacities passes it in no policy
-
-
-class Space(IntEnum):
-    """What is shared out: money taken from a winner, or lots of his position that are closed."""
-
-    WEALTH = 0
-    CONTRACT = 1
-
-
-class Weight(IntEnum):
-    """Weights that `weighted_pro_rata` knows."""
-
-    ENDOWMENT = 0
-    PROFIT = 1
-    EQUITY = 2
-    NOTIONAL = 3
-    LEVERAGED_ENDOWMENT = 4
-
-
-class Candidates(NamedTuple):
-    """Positions that may have to give; int64 arrays of one length.
-
-    `id` breaks ties, smaller first, then the place in the arrays. `lots` are signed. `mark`,
-    `entry` and `gap` (what closing one lot costs its owner) are money per lot. `pnl` is the
-    position's profit, `equity` and `maintenance` are its margin domain's; all in money.
-    """
-
-    id: np.ndarray
-    lots: np.ndarray
-    mark: np.ndarray
-    entry: np.ndarray
-    pnl: np.ndarray
-    equity: np.ndarray
-    maintenance: np.ndarray
-    gap: np.ndarray
-
-
-class Position(NamedTuple):
-    """One candidate as Python integers, fields as in `Candidates`."""
-
-    id: int
-    lots: int
-    mark: int
-    entry: int
-    pnl: int
-    equity: int
-    maintenance: int
-    gap: int
-
-    @property
-    def size(self) -> int:
-        """Lots held, without their sign."""
-        return abs(self.lots)
-
-    @property
-    def notional(self) -> int:
-        """Value at mark, in money."""
-        return abs(self.lots) * self.mark
-
-
-class Options(NamedTuple):
-    """Settings of the policies, all integers; a policy reads those its docstring names."""
-
-    side: int = 1  # of the bankrupt position: 1 long, so shorts are closed; -1 short
-    score: int = 7  # a Score: the order of the queue
-    weight: int = 0  # a Weight
-    exponent: int = 2  # of leverage in a risk weight: 1 linear, 2 steeper
-    threshold_ppm: int = 0  # above 0: risk is leverage * (leverage - it)+ instead
-    haircut_max_ppm: int = PPM  # most of an endowment that may be taken
-    equity_min: int = 0  # equity nobody is taken below
-    last: int = 0  # last price, money per lot; 0 takes the mark
-    seed: int = 0  # of the lottery
-    tries_max: int = 1_000_000_000  # places the lottery looks at
-    theta_ppm: int = PPM  # severity: part of the need that is shared out
-    withdrawal_ppm: int = PPM  # part of every equity that is withdrawn
-    matured_ppm: int = PPM  # part of every profit that is past its warm-up
+from engine.bearers import NUMBER_MAX, Candidates
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.policies.candidates import Allocation, Candidates
-from engine.policies.kernels import entry
+from engine.bearers import Candidates
+from engine.core.kernel import entry
+from engine.policies.candidates import Allocation
 
 
 @dataclass(frozen=True)

@@ -8,45 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.policies import closing, loss_sharing
-from engine.policies.candidates import (
+from engine.bearers import (
     NUMBER_MAX,
-    Allocation,
     Candidates,
     Options,
     Position,
+    Score,
     Space,
-    checked,
 )
-from engine.policies.closing import Case
-from engine.policies.compiled import allocate_into
-from engine.policies.scores import Score
-
-_LISTED = (
-    closing.queue_full,
-    closing.queue_partial,
-    closing.queue_lots,
-    closing.smart_queue,
-    closing.profit_queue,
-    closing.lottery,
-    closing.wealth_pro_rata,
-    closing.capped_pro_rata,
-    closing.weighted_pro_rata,
-    closing.risk_pro_rata,
-    closing.contract_pro_rata,
-    closing.wealth_to_lots,
-    closing.min_max_haircut,
-    closing.min_max_leverage,
-    closing.vector_descent,
-    loss_sharing.severity,
-    closing.any_side_queue,
-    loss_sharing.size_levy,
-    loss_sharing.profit_clawback,
-    loss_sharing.withdrawal_levy,
-    loss_sharing.profit_scaling,
-    loss_sharing.side_scaling,
-    loss_sharing.gains_haircut,
-)
+from engine.core.kernel import callable_part
+from engine.core.policies import COLUMNS, INPUT_COLUMNS, OPTION_WORDS, share_out
+from engine.policies.candidates import Allocation, checked
+from engine.reference.closing import Case
+from engine.reference.policies import SHARED_BY
 
 
 @dataclass(frozen=True)
@@ -59,8 +33,8 @@ class Policy:
 
 
 POLICIES = {
-    function.__name__: Policy(number, function.__name__, function)
-    for number, function in enumerate(_LISTED, 1)
+    policy.name.lower(): Policy(policy.value, policy.name.lower(), rule)
+    for policy, rule in SHARED_BY.items()
 }
 SCORES = {score.name.lower(): score for score in Score}
 
@@ -111,10 +85,13 @@ def allocate(
     number = policy_named(name).number
     _checked_options(need, options)
     arrays = checked(candidates)
-    amounts = np.empty(len(arrays.id), np.int64)
-    whole = Options(*map(int, options))
-    allocate_into(number, need, int(space), arrays, whole, amounts)
-    return _result(amounts, need)
+    count = len(arrays.id)
+    case = np.zeros(OPTION_WORDS + COLUMNS * count, np.int64)
+    case[: len(options)] = list(map(int, options))
+    columns = case[OPTION_WORDS:].reshape(COLUMNS, count)
+    columns[:INPUT_COLUMNS] = arrays
+    callable_part(share_out)(0, case.ctypes.data, count, number, int(need), int(space), NUMBER_MAX)
+    return _result(columns[INPUT_COLUMNS].copy(), need)
 
 
 def allocate_exactly(

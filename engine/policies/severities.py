@@ -7,7 +7,7 @@ shares the part theta by profit; any other policy can be given the reduced need.
 from fractions import Fraction
 from math import isqrt
 
-from engine.policies import sharing
+from engine.reference import sharing
 
 PPB = 1_000_000_000
 

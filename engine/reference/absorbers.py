@@ -19,7 +19,7 @@ from engine.constants import (
     SystemAccount,
     TimeInForce,
 )
-from engine.reference import margin, orders, sizing
+from engine.reference import candidates, margin, orders, sizing
 from engine.reference.book import Order
 from engine.reference.deleveraging import adl_price, deleverage, stays_solvent
 from engine.reference.fund import in_drawdown, loss_market, move, pay_from_fund
@@ -57,6 +57,9 @@ def take(world: World, domain: Domain, position: Position, name: str) -> Liquida
         return LiquidationEnd.TAKEN_OVER
     if name == "fund_payment":
         pay_from_fund(world, domain, position.market_id, -world.equity(domain))
+        return None
+    if name == "loss_sharing":
+        share_money(world, domain, position, price)
         return None
     if name == "adl":
         deleverage(world, position, adl_price(world, position, price))
@@ -241,6 +244,44 @@ def take_domain(world: World, domain: Domain) -> bool:
     return True
 
 
+def share_money(world: World, domain: Domain, position: Position, price: int) -> None:
+    """R139. Before a position is closed, what its domain is below zero is shared out by a policy,
+    in wealth space, over all user positions of the market but the account's own; each pays from
+    its own row, and what is collected beyond the need goes to the market's fund. What closing a
+    lot costs is measured at the bankruptcy price."""
+    need, side = -world.equity(domain), 1 if position.lots > 0 else -1
+    asked = candidates.bearers(world, position.market_id, 0, False, position.account_row)
+    if need <= 0:
+        return
+    shares = candidates.shared_money(world, asked, need, side, price)
+    for payer, pays in zip(asked, shares, strict=True):
+        if pays:
+            give(world, payer, pays)
+    collected = sum(shares)
+    if collected == 0:
+        return
+    own = world.domain_positions(domain)[0] if domain[1] else None
+    world.credit(own, world.accounts[domain[0]], collected)
+    emit_domain(world, domain, EventKind.LOSS_COVERED, amount=collected)
+    if collected > need:
+        fund = world.fund_of(position.market_id)
+        move(world, domain, EventKind.SURPLUS, collected - need, fund)
+
+
+def give(world: World, position: Position, pays: int) -> None:
+    """A position pays for somebody else's loss."""
+    account = world.accounts[position.account_row]
+    world.credit(position, account, -pays)
+    world.emit(
+        EventKind.LOSS_SHARED,
+        account,
+        market_id=position.market_id,
+        position_side=position.position_side,
+        amount=pays,
+        flags=Flag.ISOLATED if position.isolated else 0,
+    )
+
+
 # -- what is left of a flat domain ------------------------------------------------------------
 
 
@@ -301,27 +342,19 @@ def share_loss(world: World, domain: Domain, market_id: int, missing: int) -> bo
     """Part of R103: every open user position of the market pays its share by lots, rounded up;
     what is collected too much goes to ROUNDING. False if nobody is there to pay."""
     payers = [
-        (account, position)
+        position
         for account in world.accounts.values()
         for position in account.positions.values()
         if position.market_id == market_id and position.lots and not world.is_system(account)
     ]
-    total = sum(abs(position.lots) for _, position in payers)
+    total = sum(abs(position.lots) for position in payers)
     if total == 0:
         return False
     collected = 0
-    for account, position in payers:
+    for position in payers:
         pays = margin.ceil_div(missing * abs(position.lots), total)
         collected += pays
-        world.credit(position, account, -pays)
-        world.emit(
-            EventKind.LOSS_SHARED,
-            account,
-            market_id=market_id,
-            position_side=position.position_side,
-            amount=pays,
-            flags=Flag.ISOLATED if position.isolated else 0,
-        )
+        give(world, position, pays)
     own = world.accounts[domain[0]]
     world.credit(world.domain_positions(domain)[0] if domain[1] else None, own, missing)
     world.accounts[SystemAccount.ROUNDING].wallet_quote += collected - missing

@@ -10,7 +10,7 @@ from engine.constants import (
     Side,
     SystemAccount,
 )
-from engine.reference import margin, orders, policies
+from engine.reference import candidates, margin, orders, policies
 from engine.reference.ledger import World
 from engine.reference.records import Account, Position
 
@@ -36,21 +36,43 @@ def deleverage(world: World, position: Position, price: int) -> None:
     nothing is left. Whoever it would leave below zero is passed over; orders of whoever is closed
     are cancelled, in the market or everywhere, as the profile says; the last one is closed in
     part."""
-    bankrupt = world.accounts[position.account_row]
-    scope = world.profile.losses.adl_cancel
+    if world.profile.losses.adl_policy != "ranking":
+        share_lots(world, position, price)
+        return
     for _, _, account_row, leg in ranking(world, position):
-        if position.lots == 0:
-            return
-        account = world.accounts[account_row]
-        counter = account.positions[position.market_id, leg]
-        lots = min(abs(counter.lots), abs(position.lots))
-        change = lots if position.lots > 0 else -lots
-        if not stays_solvent(world, counter, change, price):
-            continue
-        if scope != "none":
-            market_id = position.market_id if scope == "market" else 0
-            orders.cancel_all(world, account, market_id, CancelReason.ADL)
-        world.trade(bankrupt, position, account, counter, -change, price, Cause.ADL)
+        counter = world.accounts[account_row].positions[position.market_id, leg]
+        close_against(world, position, counter, abs(counter.lots), price)
+
+
+def close_against(
+    world: World, position: Position, counter: Position, lots: int, price: int
+) -> None:
+    """Part of R84: one of them, by so many lots at most."""
+    scope, account = world.profile.losses.adl_cancel, world.accounts[counter.account_row]
+    lots = min(lots, abs(position.lots))
+    change = lots if position.lots > 0 else -lots
+    if lots == 0 or not stays_solvent(world, counter, change, price):
+        return
+    if scope != "none":
+        market_id = position.market_id if scope == "market" else 0
+        orders.cancel_all(world, account, market_id, CancelReason.ADL)
+    bankrupt = world.accounts[position.account_row]
+    world.trade(bankrupt, position, account, counter, -change, price, Cause.ADL)
+
+
+def share_lots(world: World, position: Position, price: int) -> None:
+    """R138. With a policy instead of the ranking, the bankrupt position's lots are shared out over
+    the candidates of R83 by it, in contract space; each is closed by its share as in R84, in
+    account order. What the policy would close beyond the bankrupt position is taken back from the
+    last in the order of its score.
+    `wealth_to_lots` is asked for the money that the lots lose at the price."""
+    losses = world.profile.losses
+    side = 1 if position.lots > 0 else -1
+    winners = losses.adl_candidates == "winners"
+    asked = candidates.bearers(world, position.market_id, side, winners, position.account_row)
+    shares = candidates.shared_lots(world, asked, abs(position.lots), side, price)
+    for counter, lots in zip(asked, shares, strict=True):
+        close_against(world, position, counter, lots, price)
 
 
 def stays_solvent(world: World, counter: Position, change: int, price: int) -> bool:

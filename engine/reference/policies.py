@@ -1,10 +1,22 @@
-"""The rulebook's deleveraging scores: who is closed first.
+"""The rulebook's deleveraging scores, who is closed first, and the policies that share instead.
 
 Scores are whole numbers, quantised to PPB at two named places, so that both implementations and
 every machine rank alike. Ranking itself is `ranked`.
 """
 
+from collections.abc import Callable
+
+from engine.bearers import SharePolicy
 from engine.constants import PPB, AdlScore
+from engine.reference import closing, loss_sharing
+
+# every policy but the ranking, by the function of its name
+SHARED_BY: dict[SharePolicy, Callable[[closing.Case], list[int]]] = {
+    policy: getattr(closing, policy.name.lower(), None)
+    or getattr(loss_sharing, policy.name.lower())
+    for policy in SharePolicy
+    if policy != SharePolicy.RANKING
+}
 
 SCORE_PART_MAX = 2**60  # each factor saturates here, so that a tiny wallet cannot overflow
 

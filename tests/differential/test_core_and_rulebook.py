@@ -26,7 +26,7 @@ from engine.fuzz import (
 from engine.rows import COMMAND
 from engine.venue import Capacities
 
-SEEDS, SEEDS_PER_TEST, COMMANDS = 240, 12, 600
+SEEDS, SEEDS_PER_TEST, COMMANDS = 300, 12, 600
 NEVER_SEEN = {
     "CANCELLED REQUOTE": "the market maker's own quotes are announced by DEPTH_SET",
     "CANCELLED DEPTH": "the market maker's own quotes are announced by DEPTH_SET",

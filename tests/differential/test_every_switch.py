@@ -1,10 +1,12 @@
 """Every value of every named behaviour is met by the comparison of the two implementations.
 
 The seeds of `test_core_and_rulebook` draw their profiles; each value that a profile can choose
-must be in force for at least ten thousand of the commands that are compared there.
+must be in force for at least ten thousand of the commands that are compared there, each of the many
+policies for at least fifteen hundred: `tests/policies` compares those by themselves too.
 """
 
 from collections import Counter
+from operator import attrgetter
 from typing import Literal, get_args, get_origin
 
 import msgspec
@@ -14,7 +16,7 @@ from differential.test_core_and_rulebook import COMMANDS, SEEDS
 from engine import profile as p
 from engine.drawn_profiles import draw_profile
 
-COMMANDS_MIN = 10_000
+COMMANDS_MIN, COMMANDS_MIN_OF_MANY, MANY = 10_000, 1_500, 20
 PARTS: dict[str, type[msgspec.Struct]] = {
     "margin": p.Margin,
     "mark": p.Mark,
@@ -23,6 +25,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "steps": p.Step,
     "liquidation": p.Liquidation,
     "losses": p.Losses,
+    "losses.sharing": p.Sharing,
     "markets": p.Market,
 }
 NOT_IN_THE_STATE_MACHINE = {
@@ -54,14 +57,14 @@ def structs_of(profile: p.VenueProfile, part: str) -> list[msgspec.Struct]:
     """The parts of a profile of this name: one, or as many as there are steps or markets."""
     if part == "steps":
         return profile.liquidation.steps
-    return profile.markets if part == "markets" else [getattr(profile, part)]
+    return profile.markets if part == "markets" else [attrgetter(part)(profile)]
 
 
 def in_force(profile: p.VenueProfile) -> set[tuple[str, object]]:
     """Every (switch, value) that is chosen somewhere in a profile."""
     found = set()
     for switch in SWITCHES:
-        part, name = switch.split(".")
+        part, _, name = switch.rpartition(".")
         for struct in structs_of(profile, part):
             chosen = getattr(struct, name)
             found |= {(switch, v) for v in (chosen if isinstance(chosen, list) else [chosen])}
@@ -81,8 +84,9 @@ def commands() -> Counter[tuple[str, object]]:
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_every_value_is_compared(commands: Counter[tuple[str, object]], switch: str):
     """R01. Of the names that no state depends on, listed with why, only the default is drawn."""
+    least = COMMANDS_MIN_OF_MANY if len(SWITCHES[switch]) > MANY else COMMANDS_MIN
     counts = {value: commands[switch, value] for value in SWITCHES[switch]}
-    enough = [value for value, count in counts.items() if count >= COMMANDS_MIN]
+    enough = [value for value, count in counts.items() if count >= least]
     if switch in NOT_IN_THE_STATE_MACHINE:
         assert len(enough) == 1, f"{switch}: {counts}"
     else:

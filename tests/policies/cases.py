@@ -3,7 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from engine.policies.candidates import PPM, Candidates, Options, Space
+from engine.bearers import Candidates, Options, Space
+from engine.constants import PPM
 from engine.policies.registry import POLICIES
 
 SHARES_ONLY = {"size_levy", "profit_clawback", "withdrawal_levy", "profit_scaling", "gains_haircut"}

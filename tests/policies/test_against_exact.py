@@ -16,9 +16,10 @@ from cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.policies import sharing
-from engine.policies.candidates import Candidates, Options, Space, checked
+from engine.bearers import Candidates, Options, Space
+from engine.policies.candidates import checked
 from engine.policies.registry import POLICIES, allocate, allocate_exactly
+from engine.reference import sharing
 
 MANY = settings(max_examples=500, deadline=None)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from waves import REAL_LOTS
 
-from engine.policies.candidates import Options
+from engine.bearers import Options
 from engine.policies.registry import POLICIES, SCORES, Policy
-from engine.policies.scores import EXACT
+from engine.reference.scores import EXACT
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "policies.md"
 SOURCES = {
@@ -37,6 +37,17 @@ the two differ. Every policy shares a need in **contract space** (lots closed) a
 space** (money taken). It returns the amounts, the residual nobody was found for, and the excess a
 rule took on top: `sum(amounts) = need - residual + excess`, to the unit. The compiled form,
 `allocate`, is tested to equal the exact one in fractions, `allocate_exactly`.
+
+In the engine they are choices of a profile. With `losses.adl_policy` the absorber `adl` closes lots
+by one of them instead of by the venue's ranking (R138); the absorber `loss_sharing` collects what a
+bankrupt domain lacks by `losses.sharing_policy`, and nobody is closed (R139). What they read is in
+`losses.sharing`. Whatever would go beyond the lots of the bankrupt position is taken back, so 1
+closes what 2 does, and 17 finds only the other side:
+
+```sh
+crashtape compare scenarios/2020-03-12-black-thursday.toml --out runs/adl \
+    --policies adl_policy=contract_pro_rata,adl_policy=min_max_haircut,adl_policy=lottery
+```
 
 Unless a rule says otherwise, a candidate is a position in profit on the other side; what can be
 taken is its profit, and in lots no more than its profit pays for at the gap between mark and ADL

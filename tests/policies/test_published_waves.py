@@ -30,8 +30,8 @@ from waves import (
     SPREAD_OUT,
 )
 
+from engine.bearers import Options, Space, Weight
 from engine.policies import metrics
-from engine.policies.candidates import Options, Space, Weight
 from engine.policies.registry import allocate
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -16,8 +16,8 @@ import pytest
 from cases import winners
 from waves import LOT_DECIMALS, REAL_LOTS
 
-from engine.policies import sharing
 from engine.policies.registry import allocate
+from engine.reference import sharing
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

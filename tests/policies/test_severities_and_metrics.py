@@ -10,8 +10,8 @@ from cases import winners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.bearers import Options, Space
 from engine.policies import metrics, severities
-from engine.policies.candidates import Options, Space
 from engine.policies.registry import allocate
 from engine.policies.severities import PPB
 

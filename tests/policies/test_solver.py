@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from cases import winners
 
-from engine.policies import sharing
-from engine.policies.candidates import Space
+from engine.bearers import Space
 from engine.policies.registry import allocate
+from engine.reference import sharing
 
 highspy = pytest.importorskip("highspy")
 

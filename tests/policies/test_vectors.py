@@ -9,11 +9,22 @@ from cases import positions, winners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.bearers import (
+    SCORE_MAX,
+    SCORE_UNIT,
+    Candidates,
+    Options,
+    Position,
+    Score,
+    Space,
+    Weight,
+)
+from engine.constants import PPM
 from engine.core.kernel import JIT, OPTIONS
-from engine.policies import sharing
-from engine.policies.candidates import PPM, Candidates, Options, Position, Space, Weight
+from engine.core.scores import score_of
 from engine.policies.registry import SCORES, allocate, allocate_exactly
-from engine.policies.scores import EXACT, SCORE_MAX, UNIT, Score, score_of
+from engine.reference import sharing
+from engine.reference.scores import EXACT
 
 MICRO = 1_000_000  # money units of these examples per unit of the source
 
@@ -302,9 +313,9 @@ def test_quantised_scores_are_close_to_the_fraction(
         assert got == min(whole[kind], SCORE_MAX)
         return
     first, second = factors[kind]
-    if first is None or max(first, second, first * second) * UNIT >= SCORE_MAX:
+    if first is None or max(first, second, first * second) * SCORE_UNIT >= SCORE_MAX:
         return
-    assert 0 <= first * second * UNIT - got <= first + second + 1
+    assert 0 <= first * second * SCORE_UNIT - got <= first + second + 1
 
 
 def compiled_score():

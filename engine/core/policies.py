@@ -4,14 +4,25 @@ It follows the exact policies of `closing` and `loss_sharing`, where rules, sour
 are stated; the numbers are theirs. The result is the same on every machine.
 """
 
-import numpy as np
-
+from engine.bearers import (
+    LEVERAGE_PPM_MAX,
+    LOTTERY_FACTOR,
+    LOTTERY_PRIME,
+    RISK_MAX,
+    Candidates,
+    Options,
+    SharePolicy,
+    Space,
+    Weight,
+)
+from engine.constants import PPM
 from engine.core.arithmetic import divide_product, divide_up, mul_div, mul_div_bounded, mul_div_up
-from engine.core.kernel import inlined, kernel
-from engine.policies.candidates import PPM, Space, Weight
-from engine.policies.closing import FACTOR, LEVERAGE_MAX, PRIME, RISK_MAX
-from engine.policies.kernels import (
-    entry,
+from engine.core.kernel import NOTHING, inlined, kernel, part
+from engine.core.records import INT64
+from engine.core.scores import score_of
+from engine.core.shares import (
+    WORK_COLUMNS,
+    column,
     product_weights,
     share,
     share_least_maximum,
@@ -21,7 +32,13 @@ from engine.policies.kernels import (
     walk,
     walk_whole,
 )
-from engine.policies.scores import score_of
+from engine.core.state import view_at
+
+OPTION_WORDS = 16  # of a case; as many as Options has fields are used
+INPUT_COLUMNS = len(Candidates._fields)
+COLUMNS = INPUT_COLUMNS + 1 + 3 + WORK_COLUMNS  # amounts, three measures, scratch
+assert len(Options._fields) <= OPTION_WORDS
+
 
 # -- what winners have ------------------------------------------------------------------------
 
@@ -59,9 +76,9 @@ def within(c, place, money, space):
 def leverage_ppm(c, place):
     """Notional / equity, rounded down, saturated; saturated where no equity is left."""
     if c.equity[place] <= 0:
-        return LEVERAGE_MAX
+        return LEVERAGE_PPM_MAX
     notional = abs(c.lots[place]) * c.mark[place]
-    return mul_div_bounded(notional, PPM, c.equity[place], LEVERAGE_MAX)
+    return mul_div_bounded(notional, PPM, c.equity[place], LEVERAGE_PPM_MAX)
 
 
 @kernel
@@ -92,20 +109,20 @@ def fill_at_risk(c, o, space, caps):
 
 
 @kernel
-def queue_order(c, score, last):
+def queue_order(c, score, last, work):
     """All places by score, larger notional, id."""
     n = len(c.id)
-    ranks, notionals = np.empty(n, np.int64), np.empty(n, np.int64)
-    order = np.arange(n)
+    ranks, notionals, order = column(work, 0, n), column(work, 1, n), column(work, 2, n)
     for place in range(n):
+        order[place] = place
         price = last if last > 0 else c.mark[place]
         ranks[place] = score_of(c, place, score, price)
         notionals[place] = abs(c.lots[place]) * c.mark[place]
-    return sort_places(ranks, notionals, c.id, order, n)
+    return sort_places(ranks, notionals, c.id, order, column(work, 3, n), n)
 
 
 @kernel
-def queue(number, need, space, c, o, money, caps, out):
+def queue(number, need, space, c, o, money, caps, out, work):
     """4.1 to 4.4 and 4.17: capacities, an order, a walk."""
     whole = number == 1
     fill_endowments(c, o, space, money, caps)
@@ -118,7 +135,7 @@ def queue(number, need, space, c, o, money, caps, out):
         for place in range(len(caps)):
             held = abs(c.lots[place]) if whole else c.pnl[place]
             caps[place] = held if c.pnl[place] > 0 else 0
-    order = queue_order(c, o.score, o.last)
+    order = queue_order(c, o.score, o.last, work)
     if whole:
         walk_whole(need, order, len(order), caps, out)
     else:
@@ -128,9 +145,9 @@ def queue(number, need, space, c, o, money, caps, out):
 @inlined
 def mixed(seed):
     """A number that looks random, from a seed: three multiplications modulo a prime."""
-    z = seed % PRIME
+    z = seed % LOTTERY_PRIME
     for _ in range(3):
-        z = divide_product((z ^ (z >> 29)) % PRIME, FACTOR, PRIME)[1] + 1
+        z = divide_product((z ^ (z >> 29)) % LOTTERY_PRIME, LOTTERY_FACTOR, LOTTERY_PRIME)[1] + 1
     return z
 
 
@@ -177,14 +194,14 @@ def risk_ppm(c, place, o):
     if o.threshold_ppm != 0:
         excess = max(0, leverage - o.threshold_ppm)
         return mul_div_bounded(leverage, excess, PPM, RISK_MAX)
-    risk = np.int64(PPM)
+    risk = PPM
     for _ in range(o.exponent):
         risk = mul_div_bounded(risk, leverage, PPM, RISK_MAX)
     return risk
 
 
 @kernel
-def pro_rata(number, need, space, c, o, money, caps, weights, out):
+def pro_rata(number, need, space, c, o, money, caps, weights, out, work):
     """4.7 to 4.10 and 4.16: shares by weight under caps."""
     fill_endowments(c, o, space, money, caps)
     budget = need
@@ -202,25 +219,25 @@ def pro_rata(number, need, space, c, o, money, caps, weights, out):
                 caps[place] = risk_ppm(c, place, o)
             product_weights(money, caps, weights)
         fill_covered(c, o, space, caps)
-    share(budget, weights, caps, c.id, out)
+    share(budget, weights, caps, c.id, out, work)
 
 
 @kernel
-def wealth_to_lots(need, space, c, o, money, caps, targets, out):
+def wealth_to_lots(need, space, c, o, money, caps, targets, out, work):
     """4.12: targets in money, then lots; in wealth space the money they realise."""
     fill_endowments(c, o, Space.WEALTH, money, caps)
     for place in range(len(caps)):
         caps[place] = min(money[place], abs(c.lots[place]) * c.gap[place])
-    share(need, money, caps, c.id, targets)
+    share(need, money, caps, c.id, targets, work)
     fill_at_risk(c, o, Space.CONTRACT, caps)
-    to_lots(targets, c.gap, caps, c.id, out)
+    to_lots(targets, c.gap, caps, c.id, out, work)
     if space == Space.WEALTH:
         for place in range(len(out)):
             out[place] *= c.gap[place]
 
 
 @kernel
-def min_max_leverage(need, space, c, o, money, caps, weights, out):
+def min_max_leverage(need, space, c, o, money, caps, weights, out, work):
     """4.14: what survives is shared by equity, the rest is closed."""
     if space == Space.WEALTH:
         fill_endowments(c, o, space, caps, money)
@@ -234,21 +251,21 @@ def min_max_leverage(need, space, c, o, money, caps, weights, out):
         for place in range(len(caps)):
             weights[place] = max(0, c.equity[place])
     kept_need = max(0, total_of(caps) - need)
-    share(kept_need, weights, caps, c.id, out)
-    last = np.zeros_like(caps)
+    share(kept_need, weights, caps, c.id, out, work)
+    last = column(work, WORK_COLUMNS - 1, len(caps))
     for place in range(len(caps)):
         last[place] = caps[place] if weights[place] == 0 else 0
-    share(kept_need - total_of(out), last, last, c.id, money)
+    share(kept_need - total_of(out), last, last, c.id, money, work)
     for place in range(len(out)):
         out[place] = caps[place] - out[place] - money[place]
 
 
 @kernel
-def vector_descent(need, space, c, o, caps, weights, out):
+def vector_descent(need, space, c, o, caps, weights, out, work):
     """4.15: a share by squares, then the cut."""
     fill_at_risk(c, o, space, caps)
     product_weights(caps, caps, weights)
-    share(need, weights, caps, c.id, out)
+    share(need, weights, caps, c.id, out, work)
     fill_covered(c, o, space, caps)
     for place in range(len(out)):
         out[place] = min(out[place], caps[place])
@@ -276,14 +293,14 @@ def fill_base(number, c, o, base):
 
 
 @kernel
-def levy(number, need, space, c, o, base, out):
+def levy(number, need, space, c, o, base, out, work):
     """4.18 to 4.23: in proportion to a base."""
     fill_base(number, c, o, base)
     total = total_of(base)
     if total == 0 or (space == Space.CONTRACT and number != 22):
         return
     if number == 19:
-        share(need, base, base, c.id, out)
+        share(need, base, base, c.id, out, work)
         return
     shrinks = number == 21 or number == 23 or space == Space.CONTRACT
     kept = max(0, total - need)
@@ -299,33 +316,94 @@ def levy(number, need, space, c, o, base, out):
             out[place] = mul_div_up(need, base[place], total)
 
 
-@entry
-def allocate_into(number, need, space, c, o, out):
-    """Fill `out` (int64, zeroed here) by the policy of that number; arrays as `Candidates`."""
-    n = len(out)
+@kernel
+def allocate(number, need, space, c, o, out, money, caps, weights, work):
+    """Fill `out` by the policy of that number; arrays as `Candidates`."""
     out[:] = 0
-    money, caps, weights = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    if number <= 4 or number == 17:
-        queue(number, need, space, c, o, money, caps, out)
-    elif number == 5:
+    if number <= SharePolicy.SMART_QUEUE or number == SharePolicy.ANY_SIDE_QUEUE:
+        queue(number, need, space, c, o, money, caps, out, work)
+    elif number == SharePolicy.PROFIT_QUEUE:
         fill_covered(c, o, space, out)
-    elif number == 6:
+    elif number == SharePolicy.LOTTERY:
         lottery(need, space, c, o, out)
-    elif number <= 10 or number == 16:
-        pro_rata(number, need, space, c, o, money, caps, weights, out)
-    elif number == 11:
+    elif number <= SharePolicy.RISK_PRO_RATA or number == SharePolicy.SEVERITY:
+        pro_rata(number, need, space, c, o, money, caps, weights, out, work)
+    elif number == SharePolicy.CONTRACT_PRO_RATA:
         fill_at_risk(c, o, space, caps)
-        share(need, caps, caps, c.id, out)
-    elif number == 12:
-        wealth_to_lots(need, space, c, o, money, caps, weights, out)
-    elif number == 13:
+        share(need, caps, caps, c.id, out, work)
+    elif number == SharePolicy.WEALTH_TO_LOTS:
+        wealth_to_lots(need, space, c, o, money, caps, weights, out, work)
+    elif number == SharePolicy.MIN_MAX_HAIRCUT:
         fill_covered(c, o, space, caps)
-        for place in range(n):
+        for place in range(len(out)):
             weights[place] = max(0, c.equity[place])
-        share_least_maximum(need, weights, caps, c.id, out)
-    elif number == 14:
-        min_max_leverage(need, space, c, o, money, caps, weights, out)
-    elif number == 15:
-        vector_descent(need, space, c, o, caps, weights, out)
+        share_least_maximum(need, weights, caps, c.id, out, work)
+    elif number == SharePolicy.MIN_MAX_LEVERAGE:
+        min_max_leverage(need, space, c, o, money, caps, weights, out, work)
+    elif number == SharePolicy.VECTOR_DESCENT:
+        vector_descent(need, space, c, o, caps, weights, out, work)
     else:
-        levy(number, need, space, c, o, money, out)
+        levy(number, need, space, c, o, money, out, work)
+
+
+@kernel
+def trim(need, c, o, out, caps, work):
+    """Where more than the need was shared out, take it back from the last in the score's order."""
+    if total_of(out) <= need:
+        return
+    for place in range(len(out)):
+        caps[place] = out[place]
+    walk(need, queue_order(c, o.score, o.last, work), len(out), caps, out)
+
+
+# -- a case in memory -------------------------------------------------------------------------
+#
+# OPTION_WORDS words of options, then COLUMNS columns of `count` words: the candidates' fields, the
+# amounts, and scratch. Nothing is allocated while the exchange runs.
+
+
+@inlined
+def options_at(at):
+    """The options of a case."""
+    w = view_at(at, OPTION_WORDS, INT64)
+    return Options(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12])
+
+
+@inlined
+def columns_at(at, count):
+    """The candidates of a case."""
+    a = at + 8 * OPTION_WORDS
+    return Candidates(
+        column(a, 0, count),
+        column(a, 1, count),
+        column(a, 2, count),
+        column(a, 3, count),
+        column(a, 4, count),
+        column(a, 5, count),
+        column(a, 6, count),
+        column(a, 7, count),
+    )
+
+
+@inlined
+def amounts_at(at, count):
+    """The amounts of a case, as `share_out` leaves them."""
+    return column(at + 8 * OPTION_WORDS, INPUT_COLUMNS, count)
+
+
+@part(NOTHING)
+def share_out(s, at, count, number, need, space, most):
+    """Fill the amounts of the case at an address by the policy of that number, up to `most` in all.
+    `s` is not read, so that arrays of a caller in Python are shared out by the same machine code.
+    """
+    a = at + 8 * OPTION_WORDS
+    first = INPUT_COLUMNS + 1
+    c, o, out = columns_at(at, count), options_at(at), amounts_at(at, count)
+    money, caps, weights = (
+        column(a, first, count),
+        column(a, first + 1, count),
+        column(a, first + 2, count),
+    )
+    work = a + 8 * (first + 3) * count
+    allocate(number, need, space, c, o, out, money, caps, weights, work)
+    trim(most, c, o, out, caps, work)

@@ -1,4 +1,4 @@
-"""The nine scores a queue may be ordered by, exact and compiled: the higher is closed first.
+"""The nine scores a queue may be ordered by, exact: the higher is closed first.
 
 A ratio is quantised to 1e-12, each factor rounded toward zero and saturated at 2**60, so that every
 machine and both implementations rank alike. A position in profit whose account has no equity left
@@ -7,44 +7,21 @@ smaller id, then the place in the arrays. `notional / equity` is of the position
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 
-from engine.core.arithmetic import mul_div_bounded
-from engine.core.kernel import inlined, kernel
-from engine.policies.candidates import Position
-
-UNIT = 10**12
-SCORE_MAX = 2**60
-
-
-class Score(IntEnum):
-    """Codes of the scores, as a profile or a command line names them in lower case."""
-
-    GAIN_LEVERAGE = 0
-    PROFIT_PCT_LEVERAGE = 1
-    LEVERAGE_OVER_BANKRUPTCY = 2
-    LEVERAGE_OVER_MARK = 3
-    PROFIT_TIMES_LEVERAGE = 4
-    PROFIT_OVER_EQUITY = 5
-    SIZE = 6
-    PROFIT = 7
-    ENDOWMENT = 8
-
-
-# -- exact ------------------------------------------------------------------------------------
+from engine.bearers import SCORE_MAX, SCORE_UNIT, Position, Score
 
 
 def ratio(a: int, b: int) -> int:
     """|a| / b in 1e-12 with the sign of a, toward zero, saturated; saturated too for b <= 0 < a."""
     if b <= 0:
         return 0 if a == 0 else SCORE_MAX if a > 0 else -SCORE_MAX
-    size = min(abs(a) * UNIT // b, SCORE_MAX)
+    size = min(abs(a) * SCORE_UNIT // b, SCORE_MAX)
     return size if a >= 0 else -size
 
 
 def product(a: int, b: int) -> int:
     """a * b of two factors in 1e-12, b >= 0, toward zero, saturated."""
-    size = min(abs(a) * b // UNIT, SCORE_MAX)
+    size = min(abs(a) * b // SCORE_UNIT, SCORE_MAX)
     return size if a >= 0 else -size
 
 
@@ -103,49 +80,3 @@ def endowment(c: Position, last: int) -> int:
 
 
 EXACT: dict[Score, Callable] = {kind: globals()[kind.name.lower()] for kind in Score}
-
-
-# -- compiled ---------------------------------------------------------------------------------
-
-
-@inlined
-def quotient(a, b, unit):
-    """|a| * unit / b with the sign of a, toward zero, saturated."""
-    if b <= 0:
-        if a == 0:
-            return 0
-        return SCORE_MAX if a > 0 else -SCORE_MAX
-    if a < 0:
-        return -mul_div_bounded(-a, unit, b, SCORE_MAX)
-    return mul_div_bounded(a, unit, b, SCORE_MAX)
-
-
-@kernel
-def score_of(c, place, kind, last):
-    """The score of one candidate; `last` in money per lot."""
-    lots, mark, pnl, equity = c.lots[place], c.mark[place], c.pnl[place], c.equity[place]
-    size = abs(lots)
-    notional = size * mark
-    if kind == Score.SIZE:
-        return size
-    if kind == Score.PROFIT:
-        return pnl
-    if kind == Score.ENDOWMENT:
-        return max(0, pnl)
-    if kind == Score.PROFIT_OVER_EQUITY:
-        return quotient(pnl, equity if equity > 0 else 1, UNIT)
-    if kind == Score.PROFIT_TIMES_LEVERAGE:
-        return quotient(pnl, 0, 1) if equity <= 0 else quotient(pnl, equity, notional)
-    leverage = quotient(notional, equity, UNIT)
-    if kind == Score.GAIN_LEVERAGE:
-        entry = c.entry[place]
-        first = quotient(mark, entry, UNIT) if lots > 0 else quotient(entry, mark, UNIT)
-    elif kind == Score.PROFIT_PCT_LEVERAGE:
-        first = quotient(pnl, size * c.entry[place], UNIT)
-        if pnl <= 0:
-            leverage = quotient(max(0, equity), notional, UNIT)
-    elif kind == Score.LEVERAGE_OVER_BANKRUPTCY:
-        first = quotient(last * size, notional - equity if lots > 0 else notional + equity, UNIT)
-    else:
-        first = quotient(last, mark, UNIT)
-    return quotient(first, UNIT, leverage)

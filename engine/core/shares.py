@@ -1,45 +1,24 @@
 """Compiled parts of every policy: an order, a walk, exact shares under caps, least maxima.
 
 All numbers are int64 and below 2**61; products go through `mul_div`. Every division that rounds is
-settled by largest remainder or a stated order, so a result does not depend on the machine.
+settled by largest remainder or a stated order, so a result does not depend on the machine. `work`
+is the address of WORK_COLUMNS columns of scratch words, as long as the arrays.
 """
 
-import functools
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
-from numba import config, njit
-
 from engine.core.arithmetic import divide_product, mul_div, mul_div_bounded
-from engine.core.kernel import CACHE_FOLDER, JIT, OPTIONS, inlined, kernel, source_hash
+from engine.core.kernel import inlined, kernel
+from engine.core.records import INT64
+from engine.core.state import view_at
 
 COMPARED_MAX = 2**62
 SCALE = 2**61  # of the weights of a product, over all candidates
+WORK_COLUMNS = 5
 
 
-@functools.cache
-def cache_folder() -> str:
-    """Where compiled policies are kept: beside the core's cache, named by all their sources."""
-    digest = hashlib.blake2b(source_hash().encode(), digest_size=8)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    folder = CACHE_FOLDER.parent / f"policies-{digest.hexdigest()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder)
-
-
-def entry(function: Callable) -> Callable:
-    """A kernel that Python calls, cached under a folder that every edit of a policy renames."""
-    if not JIT:
-        return function
-    previous = config.CACHE_DIR
-    config.CACHE_DIR = cache_folder()
-    try:
-        return njit(cache=True, **OPTIONS)(function)
-    finally:
-        config.CACHE_DIR = previous
+@inlined
+def column(at, index, count):
+    """Words of scratch memory: the column of that number where each has `count`."""
+    return view_at(at + 8 * index * count, count, INT64)
 
 
 # -- orders -----------------------------------------------------------------------------------
@@ -70,12 +49,13 @@ def sort_run(first, second, ids, order, begin, end):
 
 
 @kernel
-def sort_places(first, second, ids, order, count):
-    """Sort the first `count` places by `precedes`: merge sort over runs of 16."""
+def sort_places(first, second, ids, order, target, count):
+    """Sort the first `count` places by `precedes`: merge sort over runs of 16, between `order` and
+    `target`; returns the one that holds the result."""
     width = 16
     for begin in range(0, count, width):
         sort_run(first, second, ids, order, begin, min(begin + width, count))
-    source, target = order, np.empty_like(order)
+    source = order
     while width < count:
         for begin in range(0, count, 2 * width):
             middle, end = min(begin + width, count), min(begin + 2 * width, count)
@@ -126,7 +106,7 @@ def walk_whole(need, order, count, caps, out):
 @kernel
 def total_of(values):
     """The sum of an int64 array."""
-    total = np.int64(0)
+    total = 0
     for place in range(len(values)):
         total += values[place]
     return total
@@ -135,7 +115,7 @@ def total_of(values):
 @kernel
 def reachable(weights, caps):
     """Capacity of those with a weight."""
-    total = np.int64(0)
+    total = 0
     for place in range(len(caps)):
         if weights[place] > 0:
             total += caps[place]
@@ -168,7 +148,7 @@ def fill_level(need, weights, caps, full):
 
 
 @kernel
-def share_floors(need, weights, caps, out, remainders):
+def share_floors(need, weights, caps, out, remainders, full):
     """The level's amounts rounded down, with remainders over one denominator.
 
     Returns how much of the need rounding left.
@@ -179,8 +159,7 @@ def share_floors(need, weights, caps, out, remainders):
         for place in range(len(caps)):
             if weights[place] > 0:
                 out[place] = caps[place]
-        return np.int64(0)
-    full = np.empty(len(caps), np.uint8)
+        return 0
     rest, weight_sum = fill_level(need, weights, caps, full)
     left = rest
     for place in range(len(caps)):
@@ -193,23 +172,24 @@ def share_floors(need, weights, caps, out, remainders):
 
 
 @kernel
-def share(need, weights, caps, ids, out):
+def share(need, weights, caps, ids, out, work):
     """Amounts min(cap, t * weight) that sum to the need, made whole by largest remainder.
 
     A fraction below a whole cap leaves room for one unit, so the caps hold; whoever has no
     weight gives nothing.
     """
-    remainders = np.empty(len(caps), np.int64)
-    left = share_floors(need, weights, caps, out, remainders)
+    n = len(caps)
+    remainders = column(work, 0, n)
+    left = share_floors(need, weights, caps, out, remainders, column(work, 1, n))
     if left == 0:
         return
-    order = np.empty(len(caps), np.int64)
+    order = column(work, 1, n)
     count = 0
     for place in range(len(caps)):
         if remainders[place] > 0:
             order[count] = place
             count += 1
-    order = sort_places(remainders, remainders, ids, order, count)
+    order = sort_places(remainders, remainders, ids, order, column(work, 2, n), count)
     for slot in range(left):
         out[order[slot]] += 1
 
@@ -221,7 +201,7 @@ def product_weights(a, b, out):
     weight = floor(a * floor(b * F / max b) / max a) with F = 2**61 // n.
     """
     scale = SCALE // max(1, len(a))
-    a_max, b_max = np.int64(1), np.int64(1)
+    a_max, b_max = 1, 1
     for place in range(len(a)):
         a_max = max(a_max, a[place])
         b_max = max(b_max, b[place])
@@ -267,14 +247,15 @@ def sift_cheapest(heap, root, count, out, weights, ids):
 
 
 @kernel
-def share_least_maximum(need, weights, caps, ids, out):
+def share_least_maximum(need, weights, caps, ids, out, work):
     """Whole amounts under caps whose largest amount / weight is as small as can be.
 
     The fractional optimum rounded down lies below every whole one; the rest goes, unit by unit,
     to whom it makes least worse off.
     """
-    left = share_floors(need, weights, caps, out, np.empty(len(caps), np.int64))
-    heap = np.empty(len(caps), np.int64)
+    n = len(caps)
+    left = share_floors(need, weights, caps, out, column(work, 0, n), column(work, 1, n))
+    heap = column(work, 1, n)
     count = 0
     for place in range(len(caps)):
         if left > 0 and weights[place] > 0 and out[place] < caps[place]:
@@ -295,16 +276,16 @@ def share_least_maximum(need, weights, caps, ids, out):
 
 
 @kernel
-def to_lots(targets, gaps, caps, ids, out):
+def to_lots(targets, gaps, caps, ids, out, work):
     """Targets in money to lots: rounded down, then one more by descending residual / gap while
     the money realised is below the sum of the targets.
 
     The ratio is compared exactly: two digits to the base 2**61 tell any two fractions of int64
     apart.
     """
-    first, second = np.zeros_like(targets), np.zeros_like(targets)
-    order = np.empty(len(targets), np.int64)
-    short, count = np.int64(0), 0
+    n = len(targets)
+    first, second, order = column(work, 0, n), column(work, 1, n), column(work, 2, n)
+    short, count = 0, 0
     for place in range(len(targets)):
         out[place] = 0
         short += targets[place]
@@ -319,7 +300,7 @@ def to_lots(targets, gaps, caps, ids, out):
             second[place] = mul_div(rest, SCALE, gap)
             order[count] = place
             count += 1
-    order = sort_places(first, second, ids, order, count)
+    order = sort_places(first, second, ids, order, column(work, 3, n), count)
     for slot in range(count):
         if short <= 0:
             return

@@ -4,9 +4,10 @@ Conventions are those of `closing`. In contract space nothing is closed and the 
 residual, but for `side_scaling` and `severity`.
 """
 
-from engine.policies import sharing
-from engine.policies.candidates import PPM, Space
-from engine.policies.closing import Case
+from engine.bearers import Space
+from engine.constants import PPM
+from engine.reference import sharing
+from engine.reference.closing import Case
 
 
 def divide_up(a: int, b: int) -> int:

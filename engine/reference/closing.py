@@ -7,14 +7,19 @@ position, in money (wealth space) or lots (contract space); `Case` has what both
 
 from dataclasses import dataclass
 
-from engine.policies import scores, sharing
-from engine.policies.candidates import PPM, Options, Position, Space, Weight
-from engine.policies.scores import Score
-
-LEVERAGE_MAX = 2**40  # ppm; where no equity is left, and beyond
-RISK_MAX = 2**60
-PRIME = 2**61 - 1
-FACTOR = 1_181_783_497_276_652_981
+from engine.bearers import (
+    LEVERAGE_PPM_MAX,
+    LOTTERY_FACTOR,
+    LOTTERY_PRIME,
+    RISK_MAX,
+    Options,
+    Position,
+    Score,
+    Space,
+    Weight,
+)
+from engine.constants import PPM
+from engine.reference import scores, sharing
 
 
 @dataclass(frozen=True)
@@ -147,9 +152,9 @@ def lottery(case: Case) -> list[int]:
 def mixed(seed: int) -> int:
     """A number below 2**61 - 1 that looks random, from a seed: three multiplications modulo that
     prime with shifts between them."""
-    z = seed % PRIME
+    z = seed % LOTTERY_PRIME
     for _ in range(3):
-        z = (z ^ (z >> 29)) % PRIME * FACTOR % PRIME + 1
+        z = (z ^ (z >> 29)) % LOTTERY_PRIME * LOTTERY_FACTOR % LOTTERY_PRIME + 1
     return z
 
 
@@ -192,8 +197,8 @@ def weighted_pro_rata(case: Case) -> list[int]:
 def leverage_ppm(p: Position) -> int:
     """Notional / equity, rounded down, saturated; saturated where no equity is left."""
     if p.equity <= 0:
-        return LEVERAGE_MAX
-    return min(p.notional * PPM // p.equity, LEVERAGE_MAX)
+        return LEVERAGE_PPM_MAX
+    return min(p.notional * PPM // p.equity, LEVERAGE_PPM_MAX)
 
 
 def risk_ppm(p: Position, options: Options) -> int:
