@@ -20,6 +20,7 @@ from engine.constants import (
     Side,
     SystemAccount,
 )
+from engine.core.adl_index import grid_of, is_indexable, open_index, spend, take_cell
 from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
 from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.events import emit
@@ -38,8 +39,18 @@ from engine.core.margin import mixed, value
 from engine.core.orders import cancel_all, trade_off_book
 from engine.core.policies import amounts_at, columns_at
 from engine.core.position import get_position
-from engine.core.sorting import heapify_ranks, pop_rank
-from engine.core.state import H, accounts, header, markets, positions, ranks
+from engine.core.sorting import heapify_ranks, pop_rank, push_rank
+from engine.core.state import (
+    H,
+    accounts,
+    adl_heap,
+    adl_nodes,
+    adl_order,
+    header,
+    markets,
+    positions,
+    ranks,
+)
 
 SCORE_PART_MAX = 2**60
 POOL = SystemAccount.BACKSTOP.value
@@ -126,9 +137,7 @@ def rank_side(s, market_id, long, winners, without_row):
     """Implements R83: a heap of the user positions of one side; returns their number."""
     market = markets(s)[market_id]
     table = positions(s)
-    heap = ranks(s)
     count = 0
-    unsized = header(s)[H.ADL_SCORE] == AdlScore.NONE
     row = market["position_head"]
     while row != 0:
         position = table[row]
@@ -138,14 +147,43 @@ def rank_side(s, market_id, long, winners, without_row):
             chosen = False
         if chosen and not is_system(s, account_row) and account_row != without_row:
             count += 1
-            heap[count]["score"] = adl_score(s, row)
-            heap[count]["notional_quote"] = 0 if unsized else position_notional(s, row)
-            heap[count]["position_row"] = row
-            heap[count]["account_row"] = account_row
-            heap[count]["leg"] = position["position_side"]
+            write_rank(s, count, row)
         row = position["market_next"]
-    heapify_ranks(heap, count)
+    heapify_ranks(ranks(s), count)
     return count
+
+
+@kernel
+def write_rank(s, slot, row):
+    """A position into a row of RANKS."""
+    position = positions(s)[row]
+    rank = ranks(s)[slot]
+    unsized = header(s)[H.ADL_SCORE] == AdlScore.NONE
+    rank["score"] = adl_score(s, row)
+    rank["notional_quote"] = 0 if unsized else position_notional(s, row)
+    rank["position_row"] = row
+    rank["account_row"] = position["account_row"]
+    rank["leg"] = position["position_side"]
+
+
+@part(INT)
+def rank_cells(s, cells, left, winners, without_row):
+    """Open cells until the best rank is above the bound of every closed one. RANKS is a heap of
+    `left`; returns how many there are then, and leaves the number of closed cells in row 0 of
+    ADL_HEAP."""
+    heap, closed = ranks(s), adl_heap(s)
+    while cells > 0 and (left == 0 or closed[1]["bound"] >= heap[1]["score"]):
+        row = take_cell(s, cells)
+        cells -= 1
+        while row != 0:
+            account_row = positions(s)[row]["account_row"]
+            if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
+                left += 1
+                write_rank(s, left, row)
+                push_rank(heap, left)
+            row = adl_nodes(s)[row]["next"]
+    closed[0]["place"] = cells
+    return left
 
 
 @part(INT)
@@ -165,15 +203,41 @@ def deleverage(s, position_row, price):
         share_lots(s, position_row, price)
         return
     position = positions(s)[position_row]
+    market_id, without_row = position["market_id"], position["account_row"]
     winners = 1 if header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS else 0
     long = 1 if position["lots"] < 0 else 0
-    left = rank_side(s, position["market_id"], long, winners, position["account_row"])
+    indexed = is_indexable(s, markets(s)[market_id])
+    left, cells, place = 0, 0, 0
+    if not indexed or header(s)[H.CHECK_INDEX] != 0:
+        left = rank_side(s, market_id, long, winners, without_row)
+    if indexed:
+        keep_order(s, left)
+        left, cells = 0, open_index(s, market_id, long)
     heap = ranks(s)
-    while left > 0 and position["lots"] != 0:
+    while position["lots"] != 0:
+        if cells > 0:
+            before = left
+            left = rank_cells(s, cells, left, winners, without_row)
+            cells = adl_heap(s)[0]["place"]
+            spend(s, grid_of(market_id, long), left - before)
+        if left == 0:
+            return
         counter_row = heap[1]["position_row"]
         pop_rank(heap, left)
         left -= 1
+        place += 1
+        if indexed and header(s)[H.CHECK_INDEX] != 0:
+            assert adl_order(s)[place] == counter_row, "the index of a side differs from its scan"
         close_against(s, position_row, counter_row, abs(positions(s)[counter_row]["lots"]), price)
+
+
+@kernel
+def keep_order(s, left):
+    """The whole order of a side, from the heap of `left`, for the index to be held against."""
+    heap = ranks(s)
+    for place in range(1, left + 1):
+        adl_order(s)[place] = heap[1]["position_row"]
+        pop_rank(heap, left + 1 - place)
 
 
 @kernel

@@ -12,6 +12,7 @@ from engine.constants import (
     Level,
     QueueOrder,
 )
+from engine.core.adl_index import keep_up
 from engine.core.arithmetic import mul_div_bounded, mul_div_up
 from engine.core.bands import place_bands
 from engine.core.events import emit
@@ -204,6 +205,8 @@ def examine_touched(s):
             find_due(s, touched(s)[index])
         queue_found(s)
         for index in range(count):
+            if words[H.ADL_LIVE] != 0:
+                keep_up(s, touched(s)[index] >> DOMAIN_BITS)
             finish(s, touched(s)[index])
         again = words[H.TOUCHED_COUNT] - count
         for index in range(again):

@@ -76,6 +76,15 @@ def heapify_ranks(ranks, count):
 
 
 @kernel
+def push_rank(ranks, count):
+    """Let the rank in row `count` find its place in the heap of those before it."""
+    child = count
+    while child > 1 and ranks_before(ranks[child], ranks[child // 2]):
+        swap_ranks(ranks, child, child // 2)
+        child //= 2
+
+
+@kernel
 def pop_rank(ranks, count):
     """Move the best rank to row `count`; the heap is one shorter."""
     swap_ranks(ranks, 1, count)

@@ -20,6 +20,10 @@ from numba.extending import intrinsic
 from engine.core.kernel import FIRST_PART_WORD, JIT, PART_WORDS, inlined
 from engine.core.records import (
     ACCOUNT,
+    ADL_BOUND,
+    ADL_CELL,
+    ADL_GRID,
+    ADL_NODE,
     CASE,
     CURVE,
     FUND,
@@ -155,6 +159,7 @@ class H(IntEnum):
     GATED_COUNT = auto()  # domains in breach at mark but not at the second price
     ADL_QUEUE_HEAD = auto()
     ADL_QUEUE_TAIL = auto()
+    ADL_LIVE = auto()  # sides of markets that are indexed for deleveraging
     CHECK_INDEX = auto()  # 1: after every unit compare the trigger index with a full scan
     TOUCHED_COUNT = auto()
     BREACHED_COUNT = auto()
@@ -231,6 +236,18 @@ class H(IntEnum):
     LACKING_ROWS = auto()
     SHARES_AT = auto()
     SHARES_ROWS = auto()
+    ADL_NODES_AT = auto()
+    ADL_NODES_ROWS = auto()
+    ADL_GRIDS_AT = auto()
+    ADL_GRIDS_ROWS = auto()
+    ADL_CELLS_AT = auto()
+    ADL_CELLS_ROWS = auto()
+    ADL_WORDS_AT = auto()
+    ADL_WORDS_ROWS = auto()
+    ADL_HEAP_AT = auto()
+    ADL_HEAP_ROWS = auto()
+    ADL_ORDER_AT = auto()
+    ADL_ORDER_ROWS = auto()
     WORDS_OF_HEADER = auto()
 
 
@@ -342,4 +359,10 @@ adl_queue = _make_view(H.ADL_QUEUE_AT, H.ADL_QUEUE_ROWS, INT64)
 volunteers = _make_view(H.VOLUNTEERS_AT, H.VOLUNTEERS_ROWS, INT64)
 peaks = _make_view(H.PEAKS_AT, H.PEAKS_ROWS, PEAK)
 funds = _make_view(H.FUNDS_AT, H.FUNDS_ROWS, FUND)
+adl_nodes = _make_view(H.ADL_NODES_AT, H.ADL_NODES_ROWS, ADL_NODE)
+adl_grids = _make_view(H.ADL_GRIDS_AT, H.ADL_GRIDS_ROWS, ADL_GRID)
+adl_cells = _make_view(H.ADL_CELLS_AT, H.ADL_CELLS_ROWS, ADL_CELL)
+adl_words = _make_view(H.ADL_WORDS_AT, H.ADL_WORDS_ROWS, INT64)
+adl_heap = _make_view(H.ADL_HEAP_AT, H.ADL_HEAP_ROWS, ADL_BOUND)
+adl_order = _make_view(H.ADL_ORDER_AT, H.ADL_ORDER_ROWS, INT64)
 lacking = _make_view(H.LACKING_AT, H.LACKING_ROWS, LACKING)

@@ -29,6 +29,7 @@ from engine.constants import (
     TierMode,
 )
 from engine.core import records
+from engine.core.adl_index import CELL_WORDS, CELLS
 from engine.core.policies import COLUMNS, OPTION_WORDS
 from engine.core.slots import home_slot
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
@@ -131,6 +132,12 @@ def table_rows(
         "VOLUNTEERS": positions,
         "PEAKS": records.PEAK_PARTS * (1 + system),
         "FUNDS": 1 + system + len(markets),
+        "ADL_NODES": positions,
+        "ADL_GRIDS": 2 * (1 + len(markets)),
+        "ADL_CELLS": CELLS * 2 * (1 + len(markets)),
+        "ADL_WORDS": CELL_WORDS * 2 * (1 + len(markets)),
+        "ADL_HEAP": CELLS + 1,
+        "ADL_ORDER": positions,
         "SHARES": OPTION_WORDS + COLUMNS * positions,
         "LACKING": levels if any(remembers(curve) for curve in curves.values()) else 1,
     }
@@ -193,6 +200,12 @@ DTYPES = {
     "VOLUNTEERS": records.INT64,
     "PEAKS": records.PEAK,
     "FUNDS": records.FUND,
+    "ADL_NODES": records.ADL_NODE,
+    "ADL_GRIDS": records.ADL_GRID,
+    "ADL_CELLS": records.ADL_CELL,
+    "ADL_WORDS": records.INT64,
+    "ADL_HEAP": records.ADL_BOUND,
+    "ADL_ORDER": records.INT64,
     "SHARES": records.INT64,
     "LACKING": records.LACKING,
 }
