@@ -28,7 +28,8 @@ def _orders(flow: Flow) -> int:
     return int((flow.rows["op"] == Op.LIMIT).sum()) + 1
 
 
-def _book(flow: Flow) -> BookAlone:
+def new_book(flow: Flow) -> BookAlone:
+    """A book with room for the orders and prices of a flow."""
     return BookAlone(int(flow.rows["price"].max()), _orders(flow))
 
 
@@ -36,7 +37,7 @@ def book_row(flow: Flow, rounds: int) -> Row:
     """The book alone: matching in one batch, every trade reported."""
     work, seconds = f"book alone, {flow.name}", []
     for _ in range(rounds + 1):
-        book = _book(flow)
+        book = new_book(flow)
         trades = np.concatenate([part.copy() for part in book.run(flow.rows)])
         same(work, (flow.trades, flow.checksum), (len(trades), fold(trades, 0)))
         seconds.append(book.seconds)
@@ -72,7 +73,7 @@ def deep_row(flow: Flow, rounds: int) -> Row:
     }
     work, seconds = what[flow.name], []
     for _ in range(rounds + 1):
-        book = _book(flow)
+        book = new_book(flow)
         opened = sum(len(part) for part in book.run(flow.rows[: flow.opening]))
         same(f"{work}, trades while it fills", 0, opened)
         book.seconds = 0.0
@@ -85,9 +86,9 @@ def deep_row(flow: Flow, rounds: int) -> Row:
     return row(key, work, seconds[1:], count, flow.opening, result, "ns", left)
 
 
-def _kernel_calls(flow: Flow) -> tuple[float, np.ndarray]:
+def kernel_calls(flow: Flow) -> tuple[float, np.ndarray]:
     """Each message packed from Python integers, one call of the kernel, its trades as tuples."""
-    book, messages = _book(flow), flow.rows.tolist()
+    book, messages = new_book(flow), flow.rows.tolist()
     one, fills = np.zeros(1, FLOW), np.empty(len(messages) + 2, FLOW_FILL)
     buffer, pack, trades = memoryview(one).cast("B"), PACK.pack_into, []
     at, fills_at, room, address = one.ctypes.data, fills.ctypes.data, len(fills), book.block.address
@@ -103,7 +104,7 @@ def _kernel_calls(flow: Flow) -> tuple[float, np.ndarray]:
 
 def _book_calls(flow: Flow) -> tuple[float, np.ndarray]:
     """Each message as an array of one row through `BookAlone.run`."""
-    book, trades = _book(flow), []
+    book, trades = new_book(flow), []
     rows = [flow.rows[at : at + 1] for at in range(len(flow.rows))]
     began = time.perf_counter()
     for one in rows:
@@ -117,7 +118,7 @@ def call_rows(flow: Flow, accounts: int, rounds: int) -> Iterator[Row]:
     """One call a message from Python with its trades: the kernel, the book, the exchange."""
     count = len(flow.rows)
     for key, work, calls in (
-        ("call-kernel", "one call a message, kernel of the book", _kernel_calls),
+        ("call-kernel", "one call a message, kernel of the book", kernel_calls),
         ("call-book", "one call a message, BookAlone.run", _book_calls),
     ):
         seconds = []

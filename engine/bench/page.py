@@ -105,7 +105,7 @@ def _rates(table: Table, figures: dict[str, Figure]) -> list[str]:
 def _peers(table: Table, figures: dict[str, Figure]) -> list[str]:
     if not table.peers:
         return []
-    measured = [peer for peer in table.peers if not peer.reason]
+    measured = [peer for peer in table.peers if not peer.reason and peer.unit in GROWS]
     parts = ["<h2>Other engines on the same flows</h2>"]
     if measured:
         figures["peers"] = peer_bars(measured)

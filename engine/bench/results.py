@@ -86,16 +86,17 @@ class Row(msgspec.Struct, kw_only=True):
 
 
 class Peer(msgspec.Struct, kw_only=True):
-    """One other engine on one flow, and ours in the rounds between: millions of messages a second.
+    """One other engine on one work, and ours in the rounds between.
 
-    `ratio` is the median of ours over theirs, round by round. With a `reason` there is no figure.
+    `ratio` is the median of how many times as fast ours was, round by round. With a `reason` there
+    is no figure.
     """
 
     name: str
     version: str = ""
     flow: str
-    how: str = ""  # how messages reach it
-    ours_how: str = ""
+    how: str = ""  # how messages reach it, and ours
+    unit: str = "M/s"
     value: float = 0.0
     ours: float = 0.0
     ratio: float = 0.0

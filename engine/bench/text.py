@@ -7,7 +7,7 @@ from engine.bench.results import Latency, Machine, Row, Spread, Table
 
 PROVISIONAL = "Other work was running: these figures are provisional."
 QUICK = "A quick run: it shows that everything works, not how fast it is."
-PEER_HEADS = ("Engine", "Flow", "Messages come", "Its M/s", "Ours, M/s", "Ratio", "")
+PEER_HEADS = ("Engine", "Work", "It comes", "Its median", "Ours", "Ours is faster by", "")
 HEADS = ["work", "median", "lowest", "highest", "goal", "", "best elsewhere", "others"]
 
 
@@ -23,13 +23,21 @@ def nanoseconds(value: float) -> str:
     return f"{value:,.0f} ns"
 
 
+def figure_text(value: float, unit: str) -> str:
+    """A figure with its unit.
+
+    >>> figure_text(12.345, "M/s"), figure_text(1_500, "ns"), figure_text(96, "B")
+    ('12.35 M/s', '1.5 µs', '96 B')
+    """
+    if unit == "ns":
+        return nanoseconds(value)
+    places = 0 if unit == "B" or value >= 100 else 2
+    return f"{value:,.{places}f} {unit}"
+
+
 def value_text(row: Row, value: float | None = None) -> str:
     """A value of a row with its unit; the median where none is given."""
-    value = row.value if value is None else value
-    if row.unit == "ns":
-        return nanoseconds(value)
-    places = 0 if row.unit == "B" or value >= 100 else 2
-    return f"{value:,.{places}f} {row.unit}"
+    return figure_text(row.value if value is None else value, row.unit)
 
 
 REACHED = {True: "reached", False: "missed", None: ""}
@@ -118,7 +126,8 @@ def peer_cells(table: Table) -> list[tuple[str, ...]]:
     return [
         (f"{peer.name} {peer.version}".strip(), peer.flow, peer.how,
          *(("–", "–", "–") if peer.reason else
-           (f"{peer.value:.2f}", f"{peer.ours:.2f}", f"{peer.ratio:.2f}")), peer.reason)
+           (figure_text(peer.value, peer.unit), figure_text(peer.ours, peer.unit),
+            f"{peer.ratio:,.2f} ×")), peer.reason)
         for peer in table.peers
     ]  # fmt: skip
 
