@@ -3,6 +3,9 @@ asserts how long something takes.
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 from test_cli import crashtape
 
-from engine.bench import latency
+from engine.bench import latency, work
 from engine.bench.histogram import (
     HIGHEST,
     Histogram,
@@ -24,12 +27,14 @@ from engine.bench.page import write_results
 from engine.bench.results import BenchFault, BenchRequestError, Latency, Machine, Row, Table
 from engine.bench.schedule import BURST, arrivals
 from engine.bench.text import latency_lines
+from engine.bench.work import load_sizes
 from engine.constants import EventKind
 from engine.rows import EVENT
 from engine.scenario import load_scenario
 from small_scenario import write_small
 
 replace = msgspec.structs.replace
+ROOT = Path(__file__).resolve().parents[1]
 
 VALUES = np.concatenate(
     [
@@ -240,6 +245,32 @@ def test_latency_from_the_command_line(monkeypatch, capsys, tmp_path):
     assert "src=" not in page.replace(page[page.index("<script>") :], "")
 
 
+def test_throughput_and_scaling_from_the_command_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    small = replace(load_sizes(True), adl_accounts=1_000, scale_markets=[5], scale_orders=[100],
+                    tick_accounts=[20], cross_accounts=[20], scale_accounts=20, ticks=40,
+                    live_messages=200, messages=400, flow_accounts=20, rounds=1)  # fmt: skip
+    monkeypatch.setattr(work, "load_sizes", lambda quick=False: small)
+    asked = ["bench", "throughput", "--quick", "--only", "adl", "--out", "b", "--markdown"]
+    status, out, err = crashtape(monkeypatch, capsys, *asked)
+    assert (status, err) == (0, "")
+    assert out.startswith("| work | median | lowest | highest | goal |")
+    assert "| ADL of the first, 1,000 positions | " in out and "≤ 30.0 µs" in out
+    status, out, err = crashtape(monkeypatch, capsys, "bench", "scaling", "--quick", "--out", "b")
+    assert (status, err) == (0, "")
+    assert "whole exchange in 2 processes" in out and "A quick run" in out
+    page = Path("b/bench.html").read_text()
+    for words in ("Against the goals", "Quiet ticks by accounts", "Messages by live", "Processes"):
+        assert words in page
+
+
+def test_a_group_that_is_not_there_is_refused_in_one_line(monkeypatch, capsys):
+    asked = ["bench", "throughput", "--quick", "--only", "odd"]
+    status, out, err = crashtape(monkeypatch, capsys, *asked)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: --only: expected one of flows, orders") and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -308,3 +339,32 @@ def test_lines_say_when_figures_are_provisional():
     assert "provisional" in latency_lines(found)[-1]
     found.machine = msgspec.structs.replace(machine, load=0.1)
     assert "provisional" not in "\n".join(latency_lines(found))
+
+
+SLEEPER = """
+import os, time
+def test_sleep(benchmark):
+    benchmark.pedantic(time.sleep, (float(os.environ["SLEEP_S"]),), rounds=3)
+"""
+
+
+def test_a_slower_median_fails_the_comparison(tmp_path):
+    (tmp_path / "test_sleeper.py").write_text(SLEEPER)
+    kept = tmp_path / "kept"
+
+    def run(seconds: str, *more: str) -> tuple[int, str]:
+        flags = ["-q", "-p", "no:cacheprovider", f"--benchmark-storage={kept}", *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "test_sleeper.py", *flags], cwd=tmp_path,
+            env=os.environ | {"SLEEP_S": seconds}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--benchmark-save=baseline" in makefile
+    assert "--benchmark-compare --benchmark-compare-fail=median:$(SLOWER)" in makefile
+    compare = ("--benchmark-compare", "--benchmark-compare-fail=median:30%")
+    assert run("0.2", "--benchmark-save=baseline")[0] == 0
+    assert run("0.05", *compare)[0] == 0
+    status, said = run("0.6", *compare)
+    assert status != 0 and "Performance has regressed" in said

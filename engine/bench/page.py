@@ -39,9 +39,9 @@ NUMBERS = tuple(range(1, len(HEADS)))
 RATES = ("book-", "exchange-", "call-", "crash-", "million-")  # the keys of rows of messages
 CURVES = (  # the keys of rows begin so; heading; across; up
     ("tick", "Cost of a quiet tick", "Accounts", "ns a tick"),
-    ("accounts", "Accounts", "Accounts", "ns a tick"),
-    ("markets", "Markets", "Markets", "ns a tick"),
-    ("orders", "Live orders", "Live orders", "ns a message"),
+    ("accounts", "Quiet ticks by accounts", "Accounts", "ns a tick"),
+    ("markets", "Quiet ticks by markets", "Markets", "ns a tick"),
+    ("orders", "Messages by live orders", "Live orders", "ns a message"),
 )
 
 
