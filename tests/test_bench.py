@@ -259,6 +259,10 @@ def test_throughput_and_scaling_from_the_command_line(monkeypatch, capsys, tmp_p
     status, out, err = crashtape(monkeypatch, capsys, "bench", "scaling", "--quick", "--out", "b")
     assert (status, err) == (0, "")
     assert "whole exchange in 2 processes" in out and "A quick run" in out
+    status, shown, err = crashtape(monkeypatch, capsys, "bench", "show", "b", "--markdown")
+    assert (status, err) == (0, "")
+    assert "| ADL of the first, 1,000 positions | " in shown
+    assert "| whole exchange in 2 processes | " in shown
     page = Path("b/bench.html").read_text()
     for words in ("Against the goals", "Quiet ticks by accounts", "Messages by live", "Processes"):
         assert words in page
@@ -269,6 +273,12 @@ def test_a_group_that_is_not_there_is_refused_in_one_line(monkeypatch, capsys):
     status, out, err = crashtape(monkeypatch, capsys, *asked)
     assert (status, out) == (2, "")
     assert err.startswith("error: --only: expected one of flows, orders") and err.count("\n") == 1
+
+
+def test_a_folder_without_results_is_refused_in_one_line(monkeypatch, capsys, tmp_path):
+    status, out, err = crashtape(monkeypatch, capsys, "bench", "show", tmp_path)
+    assert (status, out) == (2, "")
+    assert err == f"error: {tmp_path.name}: expected throughput.json or scaling.json\n"
 
 
 @pytest.mark.parametrize(

@@ -143,3 +143,21 @@ def peers(
     if install:
         install_all(_say)
     print("\n".join(peer_lines()))
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="What --out named.")],
+    markdown: MarkdownOption = False,
+) -> None:
+    """Print again what throughput and scaling have written into a folder."""
+    from engine.bench.page import KINDS, read_tables
+    from engine.bench.results import BenchRequestError
+    from engine.bench.text import markdown_lines, table_lines
+
+    tables = read_tables(folder)
+    if not tables:
+        wanted = " or ".join(f"{kind}.json" for kind in KINDS)
+        raise BenchRequestError(f"{folder.name}: expected {wanted}")
+    lines = markdown_lines if markdown else table_lines
+    print("\n\n".join("\n".join(lines(table)) for table in tables))

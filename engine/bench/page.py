@@ -36,6 +36,7 @@ from engine.report.document import table as html_table
 PAGE = "bench.html"
 HEADS = ("", "Commands", "p50", "p90", "p99", "p99.9", "p99.99", "Max")
 NUMBERS = tuple(range(1, len(HEADS)))
+KINDS = ("throughput", "scaling")
 RATES = ("book-", "exchange-", "call-", "crash-", "million-")  # the keys of rows of messages
 CURVES = (  # the keys of rows begin so; heading; across; up
     ("tick", "Cost of a quiet tick", "Accounts", "ns a tick"),
@@ -162,6 +163,12 @@ def merged(old: Table, new: Table) -> Table:
     return msgspec.structs.replace(new, rows=[*rows, *renewed.values()], peers=peers)
 
 
+def read_tables(folder: Path) -> list[Table]:
+    """The tables that a folder holds, which may be none."""
+    paths = [folder / f"{kind}.json" for kind in KINDS]
+    return [msgspec.json.decode(path.read_bytes(), type=Table) for path in paths if path.exists()]
+
+
 def write_results(folder: Path, result: Latency | Table) -> Path:
     """Write `<kind>.json` and renew the page from every benchmark in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,9 +181,8 @@ def write_results(folder: Path, result: Latency | Table) -> Path:
     latency = folder / "latency.json"
     if latency.exists():
         body += _latency(msgspec.json.decode(latency.read_bytes(), type=Latency), figures)
-    for kind in ("throughput", "scaling"):
-        if (path := folder / f"{kind}.json").exists():
-            body += _table(msgspec.json.decode(path.read_bytes(), type=Table), figures)
+    for table in read_tables(folder):
+        body += _table(table, figures)
     page = folder / PAGE
     page.write_text(
         document("Crashtape, measured", "\n".join([*body, "</main>"]), figures), "utf-8"
