@@ -111,7 +111,7 @@ WORKS = {
     "memory": [
         f"memory of {what}, {how}"
         for what in ("an isolated account", "a cross account with 5 positions", "a resting order")
-        for how in ("set aside", "resident")
+        for how in ("set aside", "pages in use")
     ],
 }
 
