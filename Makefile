@@ -4,7 +4,9 @@
 #   make lint    ruff, check only
 #   make types   mypy, strict on the public surface
 #   make lock    pin every dependency with its hashes in requirements.lock (Python 3.11)
-#   make bench   short benchmarks
+#   make bench   short benchmarks (BENCH=benchmarks/test_adl.py: only these)
+#   make bench-save  the same, kept as the baseline of this machine in .benchmarks
+#   make bench-compare  the same beside the baseline; fails where a median grew by SLOWER (30%)
 #   make library  every shipped scenario, what it should show beside what it shows
 #   make mutants deliberate faults, one at a time in a copy: which tests kill them
 #   make drill   kill -9, torn and altered journals and snapshots
@@ -19,8 +21,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/2020-03-12-black-thursday.toml
 OUT ?= runs/demo
+BENCH ?= benchmarks
+SLOWER ?= 30%
+BENCH_RUN = $(BIN)/python -m pytest $(BENCH) --benchmark-enable --benchmark-only \
+	--benchmark-min-rounds=3 --benchmark-max-time=1 --benchmark-columns=min,median,ops,rounds
 
-.PHONY: demo test lint types lock bench drill hostile campaign audit versions mutants clean library
+.PHONY: demo test lint types lock bench bench-save bench-compare drill hostile campaign audit versions mutants clean library
 
 demo: $(VENV)/.installed
 	@echo "The first run compiles the kernels once; it says how long that took."
@@ -45,8 +51,13 @@ lock: $(BIN)/python
 	sed -i '/^# WARNING: /,/^    # via/d' requirements.lock
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only \
-		--benchmark-min-rounds=3 --benchmark-max-time=1 --benchmark-columns=min,median,ops,rounds
+	$(BENCH_RUN)
+
+bench-save: $(VENV)/.installed-test
+	$(BENCH_RUN) --benchmark-save=baseline
+
+bench-compare: $(VENV)/.installed-test
+	$(BENCH_RUN) --benchmark-compare --benchmark-compare-fail=median:$(SLOWER)
 
 drill: $(VENV)/.installed-test
 	$(BIN)/crashtape compile

@@ -3,6 +3,9 @@ asserts how long something takes.
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -10,8 +13,7 @@ import numpy as np
 import pytest
 from test_cli import crashtape
 
-from engine.bench import latency, throughput
-from engine.bench.flows import FLOWS, make_flow
+from engine.bench import latency, work
 from engine.bench.histogram import (
     HIGHEST,
     Histogram,
@@ -24,12 +26,15 @@ from engine.bench.latency import Driver, Timed, find_rate, liquidations, split_b
 from engine.bench.page import write_results
 from engine.bench.results import BenchFault, BenchRequestError, Latency, Machine, Row, Table
 from engine.bench.schedule import BURST, arrivals
-from engine.bench.text import latency_lines, table_lines
-from engine.bench.work import Sizes, load_sizes
+from engine.bench.text import latency_lines
+from engine.bench.work import load_sizes
 from engine.constants import EventKind
 from engine.rows import EVENT
 from engine.scenario import load_scenario
 from small_scenario import write_small
+
+replace = msgspec.structs.replace
+ROOT = Path(__file__).resolve().parents[1]
 
 VALUES = np.concatenate(
     [
@@ -39,9 +44,6 @@ VALUES = np.concatenate(
         [HIGHEST - 1, HIGHEST],
     ]
 )
-TINY = {"messages": 1_500, "flow_accounts": 20, "tick_accounts": [20, 40], "ticks": 50}
-TINY |= {"crash_accounts": 60, "crash_ticks": 100, "rounds": 2}
-
 # -- histogram --------------------------------------------------------------------------------
 
 
@@ -219,70 +221,9 @@ def test_the_search_ends_where_p99_breaks(first):
     assert holds <= 5_010 and 4_990 <= breaks < holds * 1.05
 
 
-# -- throughput -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def sizes() -> Sizes:
-    return msgspec.structs.replace(load_sizes(), **TINY)
-
-
-@pytest.mark.parametrize(
-    ("name", "trades", "qty", "checksum", "live"),
-    [
-        ("realistic", 4049, 56103, "dfe2f3a3435015e7", 2671),
-        ("exchcore", 1342, 11114, "90adb26e4c99d8c8", 1027),
-        ("crash", 5440, 91727, "fc9718860c5e0483", 6072),
-    ],
-)
-def test_flows_are_the_published_ones(name, trades, qty, checksum, live):
-    flow = make_flow(name, 25_000, 20251010)
-    assert (flow.trades, flow.qty, f"{flow.checksum:016x}", flow.live) == (
-        trades, qty, checksum, live
-    )  # fmt: skip
-
-
-def test_every_row_of_the_table(sizes):
-    table = throughput.throughput(sizes, quick=True)
-    works = [row.work for row in table.rows]
-    assert works == [
-        *(f"{what}, {name}" for name in FLOWS for what in ("book alone", "whole exchange")),
-        *(f"quiet mark tick, {accounts} accounts" for accounts in (20, 40)),
-        "fall of 30 %, 60 accounts, events",
-        "fall of 30 %, 60 accounts, whole",
-    ]
-    assert all(row.lowest <= row.value <= row.highest and row.result for row in table.rows)
-    assert [row.rounds for row in table.rows] == [2] * len(works)
-    assert all(row.work in "\n".join(table_lines(table)) for row in table.rows)
-
-
-def test_scaling_has_a_row_for_each_number_of_accounts(sizes):
-    table = throughput.scaling(sizes, quick=True)
-    assert [(row.size, row.unit) for row in table.rows] == [(20, "ns"), (40, "ns")]
-
-
-def test_a_flow_with_another_result_gives_no_figure(sizes):
-    flow = make_flow("realistic", 1_500, 1)
-    wrong = type(flow)(**(vars(flow) | {"checksum": flow.checksum ^ 1}))
-    for measured in (
-        lambda: throughput.book_row(wrong, 1),
-        lambda: throughput.exchange_row(wrong, 20, 1),
-    ):
-        with pytest.raises(BenchFault, match=r"realistic: expected .* no figure is given"):
-            measured()
-
-
-def test_ticks_unlike_the_rulebook_s_give_no_figure(monkeypatch):
-    monkeypatch.setattr(throughput, "ReferenceExchange", Halved)
-    with pytest.raises(BenchFault, match="ticks against the rulebook"):
-        throughput.check_ticks()
-
-
-class Halved(throughput.ReferenceExchange):
-    """A rulebook that forgets half of the events."""
-
-    def submit(self, commands):
-        return super().submit(commands)[::2]
+def tick_of(value: float, size: int = 1_000_000, unit: str = "ns", key: str = "tick-isolated"):
+    return Row(key=key, work=f"{key} {size}", value=value, unit=unit, size=size, lowest=value,
+               highest=value, rounds=1, result="ab")  # fmt: skip
 
 
 # -- what is written ----------------------------------------------------------------------------
@@ -304,6 +245,42 @@ def test_latency_from_the_command_line(monkeypatch, capsys, tmp_path):
     assert "src=" not in page.replace(page[page.index("<script>") :], "")
 
 
+def test_throughput_and_scaling_from_the_command_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    small = replace(load_sizes(True), adl_accounts=1_000, scale_markets=[5], scale_orders=[100],
+                    tick_accounts=[20], cross_accounts=[20], scale_accounts=20, ticks=40,
+                    live_messages=200, messages=400, flow_accounts=20, rounds=1)  # fmt: skip
+    monkeypatch.setattr(work, "load_sizes", lambda quick=False: small)
+    asked = ["bench", "throughput", "--quick", "--only", "adl", "--out", "b", "--markdown"]
+    status, out, err = crashtape(monkeypatch, capsys, *asked)
+    assert (status, err) == (0, "")
+    assert out.startswith("| work | median | lowest | highest | goal |")
+    assert "| ADL of the first, 1,000 positions | " in out and "≤ 30.0 µs" in out
+    status, out, err = crashtape(monkeypatch, capsys, "bench", "scaling", "--quick", "--out", "b")
+    assert (status, err) == (0, "")
+    assert "whole exchange in 2 processes" in out and "A quick run" in out
+    status, shown, err = crashtape(monkeypatch, capsys, "bench", "show", "b", "--markdown")
+    assert (status, err) == (0, "")
+    assert "| ADL of the first, 1,000 positions | " in shown
+    assert "| whole exchange in 2 processes | " in shown
+    page = Path("b/bench.html").read_text()
+    for words in ("Against the goals", "Quiet ticks by accounts", "Messages by live", "Processes"):
+        assert words in page
+
+
+def test_a_group_that_is_not_there_is_refused_in_one_line(monkeypatch, capsys):
+    asked = ["bench", "throughput", "--quick", "--only", "odd"]
+    status, out, err = crashtape(monkeypatch, capsys, *asked)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: --only: expected one of flows, orders") and err.count("\n") == 1
+
+
+def test_a_folder_without_results_is_refused_in_one_line(monkeypatch, capsys, tmp_path):
+    status, out, err = crashtape(monkeypatch, capsys, "bench", "show", tmp_path)
+    assert (status, out) == (2, "")
+    assert err == f"error: {tmp_path.name}: expected throughput.json or scaling.json\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -322,17 +299,43 @@ def test_latency_refuses_in_one_line(monkeypatch, capsys, tmp_path, arguments, l
 def test_the_page_gathers_what_the_folder_holds(tmp_path, driver):
     machine = Machine(processor="<b>", cores=2, load=3.0, python="", numpy="", numba="",
                       crashtape="", date="")  # fmt: skip
-    row = Row(work="book alone, x", value=2.0, unit="M/s", size=1, lowest=1.0, highest=3.0,
-              rounds=3, result="ab")  # fmt: skip
+    row = replace(tick_of(2.0, unit="M/s", key="book-x"), goal=3.0, elsewhere=2.5, who="<i>",
+                  reached=False)  # fmt: skip
     write_results(tmp_path, Table(kind="throughput", quick=True, machine=machine, rows=[row]))
-    tick = Row(work="quiet mark tick", value=90.0, unit="ns", size=10, lowest=1.0, highest=99.0,
-               rounds=3, result="cd")  # fmt: skip
+    tick = tick_of(90.0, size=10, key="accounts-isolated")
     page = write_results(tmp_path, Table(kind="scaling", quick=False, machine=machine, rows=[tick]))
     text = page.read_text()
     assert "<b>," not in text and "&lt;b&gt;" in text
-    for words in ("Throughput", "Cost of a quiet tick", "provisional", "A quick run"):
+    for words in (
+        "Throughput",
+        "Against the goals",
+        "Accounts",
+        "provisional",
+        "A quick run",
+        "&lt;i&gt;",
+    ):
         assert words in text
     assert "Latency by the size" not in text
+
+
+def test_a_run_of_some_groups_renews_its_rows_only(tmp_path):
+    machine = Machine(processor="p", cores=2, load=0.0, python="", numpy="", numba="",
+                      crashtape="1", date="")  # fmt: skip
+
+    def kept(rows: list[Row], **how: object) -> list[tuple[str, float]]:
+        table = Table(kind="throughput", quick=how.pop("quick", False),
+                      machine=replace(machine, **how), rows=rows)  # fmt: skip
+        write_results(tmp_path, table)
+        found = json.loads((tmp_path / "throughput.json").read_bytes())
+        return [(row["work"], row["value"]) for row in found["rows"]]
+
+    first, second = tick_of(1.0, size=10), tick_of(2.0, size=20)
+    assert kept([first, second]) == [("tick-isolated 10", 1.0), ("tick-isolated 20", 2.0)]
+    assert kept([tick_of(3.0, size=20), tick_of(4.0, key="x")]) == [
+        ("tick-isolated 10", 1.0), ("tick-isolated 20", 3.0), ("x 1000000", 4.0)
+    ]  # fmt: skip
+    assert kept([second], quick=True) == [("tick-isolated 20", 2.0)]
+    assert kept([first], crashtape="2") == [("tick-isolated 10", 1.0)]
 
 
 def test_lines_say_when_figures_are_provisional():
@@ -346,3 +349,32 @@ def test_lines_say_when_figures_are_provisional():
     assert "provisional" in latency_lines(found)[-1]
     found.machine = msgspec.structs.replace(machine, load=0.1)
     assert "provisional" not in "\n".join(latency_lines(found))
+
+
+SLEEPER = """
+import os, time
+def test_sleep(benchmark):
+    benchmark.pedantic(time.sleep, (float(os.environ["SLEEP_S"]),), rounds=3)
+"""
+
+
+def test_a_slower_median_fails_the_comparison(tmp_path):
+    (tmp_path / "test_sleeper.py").write_text(SLEEPER)
+    kept = tmp_path / "kept"
+
+    def run(seconds: str, *more: str) -> tuple[int, str]:
+        flags = ["-q", "-p", "no:cacheprovider", f"--benchmark-storage={kept}", *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "test_sleeper.py", *flags], cwd=tmp_path,
+            env=os.environ | {"SLEEP_S": seconds}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--benchmark-save=baseline" in makefile
+    assert "--benchmark-compare --benchmark-compare-fail=median:$(SLOWER)" in makefile
+    compare = ("--benchmark-compare", "--benchmark-compare-fail=median:30%")
+    assert run("0.2", "--benchmark-save=baseline")[0] == 0
+    assert run("0.05", *compare)[0] == 0
+    status, said = run("0.6", *compare)
+    assert status != 0 and "Performance has regressed" in said

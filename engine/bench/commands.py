@@ -79,25 +79,85 @@ def latency(
     _give(found, latency_lines(found), out, as_json)
 
 
+MarkdownOption = Annotated[
+    bool, typer.Option("--markdown", help="Print the table in Markdown, to be pasted.")
+]
+
+
 @app.command()
 def throughput(
-    quick: QuickOption = False, out: OutOption = None, as_json: JsonOption = False
+    quick: QuickOption = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Only this group of rows; may be repeated."),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Other engines on the same flows, as installed.")
+    ] = False,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    markdown: MarkdownOption = False,
 ) -> None:
-    """The table of docs/performance.md on this machine; results are checked before figures."""
-    from engine.bench.text import table_lines
+    """The table of docs/performance.md on this machine; results are checked before figures.
+
+    Groups: flows, orders, calls, ticks, fills, crash, million, adl, tape, start, memory.
+    """
+    from engine.bench.text import markdown_lines, table_lines
     from engine.bench.throughput import throughput as measure
     from engine.bench.work import load_sizes
 
-    table = measure(load_sizes(quick), quick, _say)
-    _give(table, table_lines(table), out, as_json)
+    sizes = load_sizes(quick)
+    table = measure(sizes, quick, only, _say)
+    if peers:
+        from engine.bench.peers import against_peers
+
+        table.peers = against_peers(sizes, _say)
+    _give(table, (markdown_lines if markdown else table_lines)(table), out, as_json)
 
 
 @app.command()
-def scaling(quick: QuickOption = False, out: OutOption = None, as_json: JsonOption = False) -> None:
-    """The cost of a quiet tick over a growing number of accounts."""
-    from engine.bench.text import table_lines
-    from engine.bench.throughput import scaling as measure
+def scaling(
+    quick: QuickOption = False,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    markdown: MarkdownOption = False,
+) -> None:
+    """Costs over accounts, markets and live orders, and one process against two."""
+    from engine.bench.scaling import scaling as measure
+    from engine.bench.text import markdown_lines, table_lines
     from engine.bench.work import load_sizes
 
     table = measure(load_sizes(quick), quick, _say)
-    _give(table, table_lines(table), out, as_json)
+    _give(table, (markdown_lines if markdown else table_lines)(table), out, as_json)
+
+
+@app.command()
+def peers(
+    install: Annotated[
+        bool, typer.Option("--install", help="Install each into an environment of its own.")
+    ] = False,
+) -> None:
+    """The other engines that `throughput --peers` knows, and which of them are installed."""
+    from engine.bench.peers import install_all, peer_lines
+
+    if install:
+        install_all(_say)
+    print("\n".join(peer_lines()))
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="What --out named.")],
+    markdown: MarkdownOption = False,
+) -> None:
+    """Print again what throughput and scaling have written into a folder."""
+    from engine.bench.page import KINDS, read_tables
+    from engine.bench.results import BenchRequestError
+    from engine.bench.text import markdown_lines, table_lines
+
+    tables = read_tables(folder)
+    if not tables:
+        wanted = " or ".join(f"{kind}.json" for kind in KINDS)
+        raise BenchRequestError(f"{folder.name}: expected {wanted}")
+    lines = markdown_lines if markdown else table_lines
+    print("\n\n".join("\n".join(lines(table)) for table in tables))

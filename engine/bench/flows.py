@@ -1,9 +1,10 @@
-"""Three seeded order flows on one market, and what the rulebook's book makes of each.
+"""Seeded order flows on one market, and what the rulebook's book makes of each.
 
 `realistic` rests, cancels and takes round a walking price; `exchcore` is the mix of commands that
 exchange-core publishes for its own benchmark; `crash` falls by 30 % through a deep book with bursts
-of market sells. Every cancel and move names an order that is live at that moment. Nothing here is
-timed.
+of market sells. Two more begin with a book of so many orders: `live` keeps their number, and
+`cancelled` takes nearly all of them out, one by one, and trades across the gaps. Every cancel and
+move names an order that is live at that moment. Nothing here is timed.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class Flow:
     qty: int
     checksum: int
     live: int
+    opening: int = 0  # rows that only fill the book
 
 
 class Recorder:
@@ -279,7 +281,50 @@ def crash(flow: Recorder, count: int, seed: int) -> None:
             flow.limit(BUY, ask + int(third[i] * 10), 3 * lots[i])
 
 
+REACH = 30_000  # ticks of a deep book on either side of the middle
+LEFT = 200  # orders that `cancelled` leaves
+
+
+def _fill_book(flow: Recorder, orders: int, rng: np.random.Generator) -> None:
+    """Rest that many orders at random prices within REACH."""
+    away = rng.integers(1, REACH, orders).tolist()
+    lots = (1 + rng.lognormal(3.0, 1.0, orders)).astype(int).tolist()
+    for number, (ticks, size) in enumerate(zip(away, lots, strict=True)):
+        flow.passive(BUY if number % 2 else SELL, MID, ticks, size)
+
+
+def live(flow: Recorder, count: int, rng: np.random.Generator) -> None:
+    """Half new orders, four tenths cancels, a tenth takes about one order: as many stay."""
+    act, pick, third = (rng.random(count).tolist() for _ in range(3))
+    away = rng.integers(1, REACH, count).tolist()
+    lots = (1 + rng.lognormal(3.0, 1.0, count)).astype(int).tolist()
+    for i in range(count):
+        side = BUY if pick[i] < 0.5 else SELL
+        if act[i] < 0.5:
+            flow.passive(side, MID, away[i], lots[i])
+        elif act[i] < 0.9:
+            flow.cancel(flow.ids[int(third[i] * len(flow.ids))])
+        else:
+            flow.market(side, lots[i])
+
+
+def cancelled(flow: Recorder, count: int, rng: np.random.Generator) -> None:
+    """Nine of ten cancel a random order until LEFT are left; the rest trade or rest anew."""
+    act, pick, third = (rng.random(count).tolist() for _ in range(3))
+    away = rng.integers(1, REACH, count).tolist()
+    lots = (1 + rng.lognormal(2.0, 1.0, count)).astype(int).tolist()
+    for i in range(count):
+        side = BUY if pick[i] < 0.5 else SELL
+        if act[i] < 0.9 and len(flow.ids) > LEFT:
+            flow.cancel(flow.ids[int(third[i] * len(flow.ids))])
+        elif act[i] < 0.95:
+            flow.market(side, lots[i])
+        else:
+            flow.passive(side, MID, away[i], lots[i])
+
+
 FLOWS = {"realistic": realistic, "exchcore": exchcore, "crash": crash}
+DEEP_FLOWS = {"live": live, "cancelled": cancelled}
 
 
 def make_flow(name: str, count: int, seed: int) -> Flow:
@@ -291,5 +336,21 @@ def make_flow(name: str, count: int, seed: int) -> Flow:
     """
     recorder = Recorder(count)
     FLOWS[name](recorder, count, seed)
-    made = recorder
-    return Flow(name, made.rows, made.trades, made.qty, made.checksum, len(made.live))
+    return _recorded(name, recorder, 0)
+
+
+def make_deep_flow(name: str, orders: int, count: int, seed: int) -> Flow:
+    """A flow of `count` messages on a book of `orders` orders, which its first rows put there.
+
+    >>> flow = make_deep_flow("live", 1_000, 500, 1)
+    >>> len(flow.rows), flow.opening
+    (1500, 1000)
+    """
+    recorder, rng = Recorder(orders + count), np.random.default_rng(seed)
+    _fill_book(recorder, orders, rng)
+    DEEP_FLOWS[name](recorder, count, rng)
+    return _recorded(name, recorder, orders)
+
+
+def _recorded(name: str, made: Recorder, opening: int) -> Flow:
+    return Flow(name, made.rows, made.trades, made.qty, made.checksum, len(made.live), opening)

@@ -11,6 +11,9 @@ import numpy as np
 
 from engine.constants import ENGINE_VERSION
 
+LOAD_MAX = 0.3  # processes that wanted a core before the start
+OTHERS_MAX = 0.2  # processors that others used meanwhile
+
 
 class BenchRequestError(ValueError):
     """A benchmark is asked for something it cannot do."""
@@ -35,7 +38,7 @@ class Machine(msgspec.Struct, kw_only=True):
     @property
     def provisional(self) -> bool:
         """Whether other work was running, so that the figures only show an order of magnitude."""
-        return self.load > 0.3
+        return self.load > LOAD_MAX
 
 
 def this_machine() -> Machine:
@@ -58,16 +61,47 @@ def this_machine() -> Machine:
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """One measured line: `value` is the median of `rounds` rounds, in `unit`."""
+    """One measured line: `value` is the median of `rounds` rounds, in `unit`.
 
+    M/s grows with speed; ns, s and B (bytes) shrink. `others` is how many processors' time other
+    processes took meanwhile, -1 where the system does not say. `reached` is None where there is no
+    goal for this size, and in a quick run.
+    """
+
+    key: str
     work: str
     value: float
     unit: str
-    size: int  # accounts or messages the row is about
+    size: int  # accounts, orders or messages the row is about
     lowest: float
     highest: float
     rounds: int
     result: str  # checksum or digest that every round gave, and that was checked
+    note: str = ""
+    others: float = -1.0
+    goal: float | None = None
+    elsewhere: float | None = None
+    who: str = ""  # whose figure `elsewhere` is
+    reached: bool | None = None
+
+
+class Peer(msgspec.Struct, kw_only=True):
+    """One other engine on one work, and ours in the rounds between.
+
+    `ratio` is the median of how many times as fast ours was, round by round. With a `reason` there
+    is no figure.
+    """
+
+    name: str
+    version: str = ""
+    flow: str
+    how: str = ""  # how messages reach it, and ours
+    unit: str = "M/s"
+    value: float = 0.0
+    ours: float = 0.0
+    ratio: float = 0.0
+    ratios: list[float] = []
+    reason: str = ""
 
 
 class Table(msgspec.Struct, kw_only=True):
@@ -77,6 +111,12 @@ class Table(msgspec.Struct, kw_only=True):
     quick: bool
     machine: Machine
     rows: list[Row]
+    peers: list[Peer] = []
+
+    @property
+    def provisional(self) -> bool:
+        """Whether other work was running before or meanwhile."""
+        return self.machine.provisional or any(row.others > OTHERS_MAX for row in self.rows)
 
 
 class Spread(msgspec.Struct, kw_only=True):

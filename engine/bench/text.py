@@ -2,7 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from engine.bench.goals import GROWS
 from engine.bench.results import Latency, Machine, Row, Spread, Table
+
+PROVISIONAL = "Other work was running: these figures are provisional."
+QUICK = "A quick run: it shows that everything works, not how fast it is."
+PEER_HEADS = ("Engine", "Work", "It comes", "Its median", "Ours", "Ours is faster by", "")
+HEADS = ["work", "median", "lowest", "highest", "goal", "", "best elsewhere", "others"]
 
 
 def nanoseconds(value: float) -> str:
@@ -17,11 +23,38 @@ def nanoseconds(value: float) -> str:
     return f"{value:,.0f} ns"
 
 
+def figure_text(value: float, unit: str) -> str:
+    """A figure with its unit.
+
+    >>> figure_text(12.345, "M/s"), figure_text(1_500, "ns"), figure_text(96, "B")
+    ('12.35 M/s', '1.5 µs', '96 B')
+    """
+    if unit == "ns":
+        return nanoseconds(value)
+    places = 0 if unit == "B" or value >= 100 else 2
+    return f"{value:,.{places}f} {unit}"
+
+
 def value_text(row: Row, value: float | None = None) -> str:
     """A value of a row with its unit; the median where none is given."""
-    value = row.value if value is None else value
-    places = {"M/s": 2, "ns": 0, "s": 2}[row.unit]
-    return f"{value:,.{places}f} {row.unit}"
+    return figure_text(row.value if value is None else value, row.unit)
+
+
+REACHED = {True: "reached", False: "missed", None: ""}
+
+
+def goal_cells(row: Row) -> tuple[str, str, str]:
+    """The goal, whether it was reached, and the best figure known elsewhere with whose it is."""
+    if row.goal is None:
+        return "", "", ""
+    elsewhere = "" if row.elsewhere is None else f"{value_text(row, row.elsewhere)} ({row.who})"
+    bound = "≥" if row.unit in GROWS else "≤"
+    return f"{bound} {value_text(row, row.goal)}", REACHED[row.reached], elsewhere
+
+
+def others_text(row: Row) -> str:
+    """Processors that others used meanwhile; a dash where nobody knows."""
+    return f"{row.others:.2f}" if row.others >= 0 else "–"
 
 
 def spread_cells(each: Spread) -> list[str]:
@@ -51,21 +84,52 @@ def machine_lines(machine: Machine) -> list[str]:
         f"Python {machine.python}, numba {machine.numba}, numpy {machine.numpy}, "
         f"Crashtape {machine.crashtape}; {machine.date}",
     ]
-    if machine.provisional:
-        lines.append("Other work was running: these figures are provisional.")
-    return lines
+    return [*lines, PROVISIONAL] if machine.provisional else lines
 
 
 def table_lines(table: Table) -> list[str]:
     """`bench throughput` or `bench scaling` as lines."""
-    heads = ["", "median", "lowest", "highest", "rounds", "checked result"]
-    rows = [
+    heads = [*HEADS, "checked result"]
+    rows = [[*cells, row.result] for row, cells in zip(table.rows, table_cells(table), strict=True)]
+    notes = [f"{row.work}: {row.note}" for row in table.rows if row.note]
+    if table.peers:
+        notes += ["", *aligned([PEER_HEADS, *peer_cells(table)])]
+    machine = machine_lines(table.machine)
+    if table.provisional and PROVISIONAL not in machine:
+        machine.append(PROVISIONAL)
+    return [*aligned([heads, *rows]), "", *notes, "", *machine, *[QUICK] * table.quick]
+
+
+def table_cells(table: Table) -> list[list[str]]:
+    """The cells below HEADS."""
+    return [
         [row.work, value_text(row), value_text(row, row.lowest), value_text(row, row.highest),
-         str(row.rounds), row.result]
+         *goal_cells(row), others_text(row)]
         for row in table.rows
     ]  # fmt: skip
-    quick = ["A quick run: it shows that everything works, not how fast it is."]
-    return [*aligned([heads, *rows]), "", *machine_lines(table.machine), *quick * table.quick]
+
+
+def markdown_lines(table: Table) -> list[str]:
+    """The same as a table in Markdown, to be pasted into a document."""
+    rows = [HEADS[:-1], ["---", *["---:"] * 3, *["---"] * 3], *(c[:-1] for c in table_cells(table))]
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    notes = [f"- {row.work}: {row.note}" for row in table.rows if row.note]
+    if table.peers:
+        peers = [PEER_HEADS, ["---"] * len(PEER_HEADS), *peer_cells(table)]
+        notes += ["", *(f"| {' | '.join(cells)} |" for cells in peers)]
+    machine = machine_lines(table.machine)
+    return [*lines, "", *notes, "", *machine, *[QUICK] * table.quick]
+
+
+def peer_cells(table: Table) -> list[tuple[str, ...]]:
+    """The cells below PEER_HEADS; a reason where there is no figure."""
+    return [
+        (f"{peer.name} {peer.version}".strip(), peer.flow, peer.how,
+         *(("–", "–", "–") if peer.reason else
+           (figure_text(peer.value, peer.unit), figure_text(peer.ours, peer.unit),
+            f"{peer.ratio:,.2f} ×")), peer.reason)
+        for peer in table.peers
+    ]  # fmt: skip
 
 
 def latency_lines(found: Latency) -> list[str]:

@@ -1,11 +1,10 @@
-"""What throughput is measured on: flows as commands of accounts, populations, price ticks.
+"""What throughput is measured on: sizes, flows as commands of accounts, price ticks.
 
 Everything is seeded. Nothing here is timed.
 """
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from engine.exchange import Exchange, command
 from engine.fuzz import as_events
 from engine.reference.exchange import ReferenceExchange
 from engine.rows import COMMAND
-from engine.venue import Capacities, DepthCurve, DepthLevel, load_venue
+from engine.venue import Capacities, load_venue
 
 FIRST_ID = 100
 PRICE = 5_000_000
@@ -30,13 +29,32 @@ class Sizes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     venue: str
     seed: int
+    rounds: int
     messages: int
     flow_accounts: int
+    live_orders: int
+    live_messages: int
+    calls: int
     tick_accounts: list[int]
+    cross_accounts: list[int]
+    cross_markets: int
     ticks: int
+    fill_accounts: int
+    fill_ticks: int
+    fills: int
     crash_accounts: int
     crash_ticks: int
-    rounds: int
+    million_accounts: int
+    crash_limit_s: float
+    adl_accounts: int
+    adl_rounds: int
+    tape_rows: int
+    starts: int
+    compiles: int
+    memory_accounts: int
+    scale_accounts: int
+    scale_markets: list[int]
+    scale_orders: list[int]
 
 
 def load_sizes(quick: bool = False) -> Sizes:
@@ -92,65 +110,11 @@ def trading_exchange(accounts: int, orders_max: int, venue: str = "") -> Exchang
     return exchange
 
 
-def isolated_population(accounts: int, price: int, seed: int = 7) -> np.ndarray:
-    """Isolated positions at leverage 2 to 100, long and short in pairs, as COMMAND rows."""
-    rng = np.random.default_rng(seed)
-    lots = np.minimum(rng.pareto(1.3, accounts) * 20 + 1, 200_000).astype(np.int64)
-    lots[1::2] = lots[0::2][: len(lots[1::2])]
-    sign = np.where(np.arange(accounts) % 2 == 0, 1, -1)
-    leverage = np.clip(np.exp(rng.normal(2.2, 0.9, accounts)), 2, 100)
-    entry = (price * np.exp(rng.normal(0, 0.002, accounts))).astype(np.int64)
-    margin = (lots * entry * 10 / leverage).astype(np.int64) + lots * entry // 5
-    rows = np.zeros(3 * accounts, dtype=COMMAND)
-    rows["account_id"] = np.repeat(FIRST_ID + np.arange(accounts), 3)
-    kinds = [CommandKind.OPEN_ACCOUNT, CommandKind.DEPOSIT, CommandKind.SEED_POSITION]
-    rows["kind"] = np.tile(kinds, accounts)
-    rows["amount"][1::3] = margin
-    seeds = rows[2::3]
-    seeds["market_id"], seeds["flags"] = 1, 8
-    seeds["lots"], seeds["price"], seeds["amount"] = lots * sign, entry, margin
-    return rows
-
-
-def deep_curve() -> DepthCurve:
-    """A book that takes what a crash sells: 40,000 contracts within 5 % of the index a side."""
-    levels = [DepthLevel(offset_ppm=ppm, lots=2_000_000) for ppm in range(2_500, 50_001, 2_500)]
-    return DepthCurve(levels=levels)
-
-
 def apply_rows(exchange: Exchange | ReferenceExchange, rows: np.ndarray) -> np.ndarray:
     """COMMAND rows through either implementation; returns EVENT rows."""
     if isinstance(exchange, ReferenceExchange):
         return as_events(exchange.submit(rows.tolist()))
     return exchange.submit(rows)
-
-
-def populated_exchange(
-    accounts: int,
-    price: int = PRICE,
-    check_index: bool = False,
-    deep: bool = False,
-    make: type = Exchange,
-) -> Any:
-    """An exchange with that many isolated positions, marked at `price`, feedback off.
-
-    `make` is the implementation: the compiled one, or the rulebook.
-    """
-    room = max(accounts, 16)
-    checks = {"check_index": True} if check_index else {}
-    exchange = make(
-        load_venue(load_sizes().venue),
-        capacities=Capacities(accounts_max=room, positions_max=room, orders_max=1_000),
-        curves={1: deep_curve()} if deep else {},
-        feedback_ppm=0,
-        **checks,
-    )
-    apply_rows(exchange, command("INDEX", market_id=1, price=price))
-    rows = isolated_population(accounts, price)
-    for start in range(0, len(rows), 65_536):
-        events = apply_rows(exchange, rows[start : start + 65_536])
-        assert not (events["kind"] == EventKind.REJECTED).any(), "a position was refused"
-    return exchange
 
 
 def mark_ticks(

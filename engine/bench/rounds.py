@@ -1,0 +1,73 @@
+"""Rounds of a measured run: timed without the collector, compared with each other, put in a row.
+
+A row whose result differs from the wanted one raises BenchFault before its figure exists.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from engine.bench.results import BenchFault, Row
+from engine.digest import EventDigest
+
+PER_SECOND = {"M/s": 1e6}  # units that grow with speed: counts a second
+PER_PIECE = {"ns": 1e9, "s": 1.0}  # units that shrink with speed: time for one
+
+
+def same(work: str, wanted: object, got: object) -> None:
+    """Refuse to go on where a measured run did not give the wanted result."""
+    if wanted != got:
+        raise BenchFault(f"{work}: expected {wanted}, got {got}; no figure is given")
+
+
+def row(
+    key: str, work: str, seconds: list[float], count: int, size: int, result: str,
+    unit: str = "M/s", note: str = "",
+) -> Row:  # fmt: skip
+    """A row from the seconds of each round over `count` pieces; `unit` is M/s, ns or s."""
+    if unit in PER_SECOND:
+        values = [count / each / PER_SECOND[unit] for each in seconds]
+    else:
+        values = [each / count * PER_PIECE[unit] for each in seconds]
+    return Row(
+        key=key,
+        work=work,
+        value=statistics.median(values),
+        unit=unit,
+        size=size,
+        lowest=min(values),
+        highest=max(values),
+        rounds=len(values),
+        result=result,
+        note=note,
+    )
+
+
+def timed(work: Callable[[], Iterable[np.ndarray]]) -> tuple[float, list[np.ndarray]]:
+    """Seconds until everything that a run yields was taken, and that."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        began = time.perf_counter()
+        parts = list(work())
+        return time.perf_counter() - began, parts
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def digest_of(parts: Iterable[np.ndarray]) -> str:
+    """The digest of an event stream."""
+    digest = EventDigest()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def counted(events: np.ndarray, kind: int, reason: int | None = None) -> int:
+    """How many events are of a kind, and of a reason where one is given."""
+    chosen = events["kind"] == kind
+    return int((chosen if reason is None else chosen & (events["reason"] == reason)).sum())
