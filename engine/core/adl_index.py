@@ -43,7 +43,7 @@ WIN_ROWS, LOSE_ROWS, LOW_COLUMNS, COLUMN_COUNT = 96, 48, 16, 32
 LOOSE = (WIN_ROWS + LOSE_ROWS) * COLUMN_COUNT  # the cell of those without two such numbers
 CELLS = LOOSE + 1
 CELL_WORDS = CELLS // 64 + 1
-DRIFT = 16  # a side is indexed anew when the mark has moved by one part in so many
+PART_MOVED = 16  # a side is indexed anew when the mark has moved by one part in so many
 WORK_MIN = 1_000
 
 
@@ -124,7 +124,7 @@ def top_rate(s, row, market):
         return 0
     position = positions(s)[row]
     size = position_notional(s, row)
-    size += size // (DRIFT // 4) + 1
+    size += size // (PART_MOVED // 4) + 1
     margin = maintenance_margin(
         s, market, position["lots"], size, position["entry_quote"], position["leverage"]
     )
@@ -229,14 +229,14 @@ def keep_up(s, account_row):
     row = accounts(s)[account_row]["position_head"]
     while row != 0:
         position = positions(s)[row]
-        for long in range(2):
-            grid = grid_of(position["market_id"], long)
-            if adl_grids(s)[grid]["live"] != 0:
-                if adl_nodes(s)[row]["place"] // CELLS == grid:
-                    unlink(s, row)
-                if position["lots"] != 0 and (position["lots"] > 0) == (long != 0):
-                    link(s, row, grid)
-                spend(s, grid, 1)
+        grid = adl_nodes(s)[row]["place"] // CELLS
+        if adl_grids(s)[grid]["live"] != 0:
+            unlink(s, row)  # it may be on the other side by now
+            spend(s, grid, 1)
+        grid = grid_of(position["market_id"], 1 if position["lots"] > 0 else 0)
+        if position["lots"] != 0 and adl_grids(s)[grid]["live"] != 0:
+            link(s, row, grid)
+            spend(s, grid, 1)
         row = position["account_next"]
 
 
@@ -306,7 +306,7 @@ def open_index(s, market_id, long):
     for index in range(header(s)[H.TOUCHED_COUNT] if header(s)[H.ADL_LIVE] != 0 else 0):
         keep_up(s, touched(s)[index] >> DOMAIN_BITS)
     moved = abs(market["mark_price"] - side["mark_price"])
-    if side["live"] == 0 or moved > side["mark_price"] // DRIFT:
+    if side["live"] == 0 or moved > side["mark_price"] // PART_MOVED:
         index_side(s, market_id, long)
     unit = notional(market, 1, market["mark_price"])
     gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
