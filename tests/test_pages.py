@@ -171,6 +171,25 @@ def test_a_console_error_would_be_heard(browser, tmp_path):
     assert browser.said[1].startswith("ReferenceError: nothing is not defined")
 
 
+@needs_browser
+@pytest.mark.parametrize(("kind", "panels", "lines"), [("compare", 1, 2), ("sweep", 2, 2)])
+def test_studies_draw_survival_and_fans_of_all_their_curves(browser, pages, kind, panels, lines):
+    browser.open(pages[kind])
+    survival, fan = "[data-figure=figure-survival]", "[data-figure=figure-fan]"
+    for figure, bands in ((survival, 1), (fan, 2)):
+        assert count(browser, f"{figure} .cartesianlayer > .subplot") == panels * (
+            1 if figure == survival else lines
+        )
+        assert count(browser, f"{figure} .js-fill") == panels * lines * bands
+        drawn = f"Array.from(document.querySelectorAll('{figure} .js-line'), e => "
+        drawn += "e.getBoundingClientRect()).filter(r => r.width > 20 || r.height > 20).length"
+        assert browser.run(drawn) >= panels * lines
+    assert count(browser, f"{survival} .legend .traces") == lines
+    said = "document.querySelector('[data-figure=figure-survival] ~ table').tBodies[0].rows.length"
+    assert browser.run(said) == panels * lines
+    assert browser.said == []
+
+
 # -- the run page -----------------------------------------------------------------------------
 
 

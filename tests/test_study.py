@@ -229,7 +229,7 @@ def test_the_same_bytes_for_any_workers_and_any_stop(tmp_path, short_parts):
     path = write_study(tmp_path)
     whole = sweep(path, tmp_path / "one")
     assert whole.rows["run"].to_list() == list(range(8)) and whole.failed_count == 0
-    assert len(parts(tmp_path / "one")) == 3
+    assert len(parts(tmp_path / "one")) == 2 * 3
     sweep(path, tmp_path / "two", workers=2)
     for count in (2, 4):
         with pytest.raises(KeyboardInterrupt):
@@ -242,7 +242,7 @@ def test_the_same_bytes_for_any_workers_and_any_stop(tmp_path, short_parts):
     assert parts(tmp_path / "one") == parts(tmp_path / "two") == parts(tmp_path / "stopped")
     assert study.read(tmp_path / "two").equals(whole.rows)
     names = {each.name for each in (tmp_path / "one").iterdir()}
-    assert names == {"runs", "study.json", "study.html"}
+    assert names == {"runs", "paths", "study.json", "study.html"}
     page = (tmp_path / "one" / "study.html").read_text()
     assert "a small &lt;study&gt;" in page and page.count('class="chart"') >= 2
 
@@ -319,7 +319,7 @@ def test_variants_share_tape_and_population(tmp_path):
     mine = rows.filter((pl.col("variant") == "adl_price=mark") & (pl.col("seed") == 7))
     assert mine["state_digest"][0] == alone["state_digest"][0]
     page = compare_page(found)
-    assert "<h2>1. Over time</h2>" in page and page.count('class="chart"') > 3
+    assert "<h2>Liquidations and deleveraging</h2>" in page and page.count('class="chart"') > 3
     write_comparison(found, tmp_path / "out")
     assert pl.read_parquet(tmp_path / "out" / "runs.parquet").equals(rows)
     (tmp_path / "out" / "mine.txt").touch()
