@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from browser import CHROMIUM, Browser
+from plotly.offline import get_plotlyjs
 
 from engine import EventKind, Exchange, OrderType, Side, TimeInForce, command
 from engine.bench.page import write_results
@@ -20,7 +21,14 @@ from engine.report import xray
 from engine.report.charts import cascade
 from engine.report.columns import Units
 from engine.report.depth import changes
-from engine.report.document import ROWS_INLINE_MAX, chart, document
+from engine.report.document import (
+    LIBRARY_BEGINS,
+    LIBRARY_ENDS,
+    ROWS_INLINE_MAX,
+    chart,
+    document,
+    without_wrapper,
+)
 from engine.report.money import read_money
 from engine.report.pictures import haircuts
 from engine.report.series import Closer, Line, MarketSeries, Stretch
@@ -159,6 +167,15 @@ def test_blocks_hold_every_row_in_order(states):
     key = ["account_id", "row", "leg"]
     assert all(block.select(key).equals(block.select(key).sort(key)) for block in blocks)
     assert pl.concat(blocks).select(key).sort(key).equals(table.select(key).sort(key))
+
+
+def test_the_library_of_a_page_is_read_once_and_keeps_its_notice():
+    whole = get_plotlyjs()
+    lean = without_wrapper(whole)
+    assert 0 < len(whole) - len(lean) < 1_000
+    assert lean.startswith("/**") and "MIT license" in lean[:300]
+    assert "\n" + LIBRARY_BEGINS in lean[:400] and LIBRARY_ENDS not in lean
+    assert without_wrapper("var Plotly = {};") == "var Plotly = {};"
 
 
 @needs_browser

@@ -85,11 +85,10 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
     ]
     data = [each for each in data if each["y"]]  # an empty line beside bars breaks the axes
     count = {"rangemode": "tozero", "tickformat": ",d", "nticks": 4}
-    count["automargin"] = False  # every axis that makes its own room draws the whole again
     shape = layout(
         560,
-        xaxis=clock(series, anchor="y3", automargin=False),
-        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0], automargin=False),
+        xaxis=clock(series, anchor="y3"),
+        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0]),
         yaxis2=axis("Liquidations", domain=[0.22, 0.38], **count),
         yaxis3=axis("ADL fills", domain=[0.0, 0.16], **count),
         margin={"l": 84, "r": 24, "t": 34, "b": 66},
@@ -135,7 +134,7 @@ def destinations(summary: RunSummary) -> Figure:
         xaxis=axis(f"Notional, {summary.asset}", rangemode="tozero", nticks=5),
         yaxis=axis("", autorange="reversed", showgrid=False),
         showlegend=False,
-        margin={"l": 20, "r": 70, "t": 16, "b": 48},
+        margin={"l": 152, "r": 70, "t": 16, "b": 56},
     )
     return {"data": data, "layout": shape}
 
@@ -178,7 +177,7 @@ def loss_waterfall(summary: RunSummary) -> Figure:
         xaxis=axis("", showgrid=False, tickangle=0),
         yaxis=axis(f"Loss still to be paid, {summary.asset}", rangemode="tozero", nticks=5),
         showlegend=False,
-        margin={"l": 70, "r": 16, "t": 28, "b": 60},
+        margin={"l": 76, "r": 16, "t": 28, "b": 60},
     )
     return {"data": data, "layout": shape}
 

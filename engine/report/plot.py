@@ -24,7 +24,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
         "linecolor": "var(--rule)",
         "zerolinecolor": "var(--rule)",
         "tickcolor": "var(--rule)",
-        "automargin": True,
+        "automargin": False,  # an axis that makes its own room draws the whole again
         "exponentformat": "B",
         "separatethousands": True,
         **more,
@@ -35,7 +35,7 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
     """A figure's layout in the page's colours; `more` goes to the library as it is."""
     return {
         "height": height,
-        "margin": {"l": 76, "r": 24, "t": 34, "b": 48},
+        "margin": {"l": 84, "r": 24, "t": 34, "b": 60},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "var(--sans)", "size": 12, "color": "var(--ink)"},

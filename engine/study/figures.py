@@ -77,11 +77,11 @@ def _put_axes(
     top, is_lowest, is_first = 1 - r * height, r == rows - 1, k == 0
     shape[f"xaxis{suffix}"] = axis(
         across.pop("label") if is_lowest else "", domain=span, anchor=f"y{suffix}",
-        showgrid=False, automargin=False, showticklabels=is_lowest, **across,
+        showgrid=False, showticklabels=is_lowest, **across,
     )  # fmt: skip
     shape[f"yaxis{suffix}"] = axis(
         up.pop("label") if is_first else "", domain=[top - height + 0.02, top - 0.03],
-        anchor=f"x{suffix}", automargin=False, showticklabels=is_first, **up,
+        anchor=f"x{suffix}", showticklabels=is_first, **up,
     )  # fmt: skip
     if title:
         shape["annotations"].append(_heading(title, sum(span) / 2))
@@ -203,8 +203,8 @@ def intervals(label: str, names: Sequence[str], bands: Sequence[tuple[float, flo
     return figure(
         [data],
         96 + 34 * len(names),
-        xaxis=axis(label, zeroline=True, automargin=False),
-        yaxis=axis("", autorange="reversed", type="category"),
+        xaxis=axis(label, zeroline=True),
+        yaxis=axis("", autorange="reversed", automargin=True, type="category"),
         **PLAIN,
     )
 
@@ -233,8 +233,8 @@ def index_bars(indices: Sequence[Index]) -> Figure:
         data,
         120 + 56 * len(names),
         barmode="group",
-        xaxis=axis("Share of the variance", zeroline=True, automargin=False),
-        yaxis=axis("", autorange="reversed", type="category"),
+        xaxis=axis("Share of the variance", zeroline=True),
+        yaxis=axis("", autorange="reversed", automargin=True, type="category"),
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
         margin=MARGIN,
     )
@@ -255,8 +255,8 @@ def surface(
     return figure(
         [data],
         140 + 52 * len(y),
-        xaxis=axis(x_title, type="category", showgrid=False, automargin=False),
-        yaxis=axis("", type="category", showgrid=False) | {"title": title},
+        xaxis=axis(x_title, type="category", showgrid=False),
+        yaxis=axis("", type="category", automargin=True, showgrid=False) | {"title": title},
         **PLAIN,
     )
 
@@ -268,4 +268,4 @@ def cloud(label: str, x_title: str, x: Sequence[float | str], y: Sequence[float]
         "marker": {"color": "var(--mark)", "size": 5, "opacity": 0.6},
         "hovertemplate": "%{x}: %{y:,}<extra></extra>",
     }  # fmt: skip
-    return figure([data], 300, xaxis=axis(x_title, automargin=False), yaxis=axis(label), **PLAIN)
+    return figure([data], 300, xaxis=axis(x_title), yaxis=axis(label, automargin=True), **PLAIN)
