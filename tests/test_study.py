@@ -18,6 +18,7 @@ from engine.replay import replay
 from engine.report.liquidations import Deleveraging
 from engine.rows import EVENT
 from engine.scenario import load_scenario
+from engine.strict import toml_tree
 from engine.study import dataset
 from engine.study.changes import expand, policy_change
 from engine.study.comparison import band, compare, differences, variants_of
@@ -127,6 +128,23 @@ def test_a_policy_is_named_by_what_only_one_field_says():
     assert "say which: adl_score=none, adl_cancel=none" in refused(policy_change, "none")
     assert "expected one of" in refused(policy_change, "nobody")
     assert "no such field" in refused(policy_change, "who=me")
+
+
+def test_what_is_kept_of_a_file_is_nobodys_to_change(tmp_path):
+    text = 'a = [1, { b = "x" }]'
+    first = toml_tree(text)
+    first["a"][1]["b"] = "y"
+    assert toml_tree(text) == {"a": [1, {"b": "x"}]}
+    scenario = write_small(tmp_path)
+    before = load_scenario(scenario).scenario.fund
+    assert (
+        load_scenario(scenario, ['fund="7"', "venue.losses.retry_ns=5"]).profile.losses.retry_ns
+        == 5
+    )
+    again = load_scenario(scenario)
+    assert (again.scenario.fund, again.profile.losses.retry_ns) == (before, 10**9)
+    write_small(tmp_path, ("1000.5", "1000.6"))
+    assert load_scenario(scenario).scenario.fund == "1000.6"
 
 
 # -- plans ------------------------------------------------------------------------------------
