@@ -324,6 +324,15 @@ def test_what_the_state_was_made_by_may_not_change(made, change, said):
     assert said in refused(read_turn, read_run(made), [change])
 
 
+def test_the_takers_fee_may_not_change_where_legs_require_it(tmp_path):
+    changes = ['venue.margin.close_fee="taker"']
+    replay(load_scenario(write_small(tmp_path), changes), tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    said = refused(read_turn, run, FEES[:1])
+    assert said.endswith("this venue counts the fee of closing into what every leg requires")
+    assert read_turn(run, FEES[1:]).profile.markets[0].maker_fee_ppm == -70
+
+
 def test_a_time_is_a_clocks_or_a_whole_one(run, tmp_path):
     whole = read_run(run)
     start = whole.report.start_ns
