@@ -378,7 +378,7 @@ _STATUS = {
         "engine.shrink": ("KeptError",),
         "engine.situation": ("SituationError",),
         "engine.strict": ("ScenarioError",),
-        "engine.study.forking": ("ForkError",),
+        "engine.study.turning": ("ForkError",),
         "engine.study.workers": ("StudyError",),
         "engine.tape": ("TapeError",),
         "engine.units": ("UnitError",),

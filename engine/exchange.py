@@ -5,13 +5,14 @@ event buffer had to be drained); the tables it returns are copies.
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
 from engine.constants import PPM, Flag, Side, SystemAccount
 from engine.core import step
 from engine.core.inspection import inspect as run_inspection
-from engine.core.kernel import link_parts
+from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, PARTS, link_parts
 from engine.core.records import PEAK_PARTS
 from engine.core.state import H
 from engine.core.tables import Block, allocate, events_per_unit_max
@@ -32,6 +33,16 @@ EVENTS_SLACK = 1 << 16  # rows of event room beyond what one unit may need
 
 class EngineFault(RuntimeError):
     """Our bug: an assertion failed inside the core. The exchange must not be used again."""
+
+
+@cache
+def _addresses(parts_count: int) -> np.ndarray:
+    """Where the parts of the core are in this process, of which there are this many by now. To ask
+    for them takes longer than to make a small exchange."""
+    words = np.zeros(FIRST_PART_WORD + PART_WORDS, np.int64)
+    link_parts(words)
+    assert parts_count == len(PARTS), "no part is made while parts are linked"
+    return words[FIRST_PART_WORD:]
 
 
 class Exchange:
@@ -76,7 +87,7 @@ class Exchange:
         words = self.block.words
         words[H.EVENTS_AT] = self._events.ctypes.data
         words[H.EVENTS_ROWS] = len(self._events)
-        link_parts(words)
+        words[FIRST_PART_WORD : FIRST_PART_WORD + PART_WORDS] = _addresses(len(PARTS))
 
     def submit(self, commands: np.ndarray) -> np.ndarray:
         """Apply COMMAND rows in order; returns their EVENT rows (a new array).

@@ -6,6 +6,7 @@ a refusal is one line that names the file and the field.
 
 import re
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 
 from engine.messages import Patch
 from engine.profile import ProfileError, VenueProfile
-from engine.strict import ScenarioError, decode_tree, flatten, resolve_path, set_path
+from engine.strict import ScenarioError, decode_tree, flatten, resolve_path, set_path, toml_tree
 from engine.venue import validate
 
 _SHIPPED_NAME = re.compile(r"^[A-Za-z0-9_-]+\Z")
@@ -40,7 +41,8 @@ def load_patched(
     else:
         raise ScenarioError(f"{file}: $.venue: expected a name or a path to a .toml file")
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        tree = toml_tree(text)
     except OSError:
         names = ", ".join(sorted(shipped.stem for shipped in path.parent.glob("*.toml")))
         reason = f"no venue {venue!r}; shipped profiles: {names}"
@@ -60,8 +62,21 @@ def load_patched(
         if before != value:
             texts = ["" if v is None else msgspec.json.encode(v).decode() for v in (before, value)]
             patches.append(Patch(path=dotted, before=texts[0], after=texts[1], origin=origin))
+    if not wanted:
+        return _as_it_is(file, text), ()
+    return _checked(file, tree), tuple(patches)
+
+
+@lru_cache(maxsize=16)
+def _as_it_is(file: str, text: str) -> VenueProfile:
+    """A profile without changes, of which the runs of a study ask again and again."""
+    return _checked(file, toml_tree(text))
+
+
+def _checked(file: str, tree: dict[str, Any]) -> VenueProfile:
+    """A profile decoded and validated; the refusal names the file that asked for it."""
     profile = decode_tree(file, tree, VenueProfile, "$.venue")
     try:
-        return validate(profile), tuple(patches)
+        return validate(profile)
     except ProfileError as error:
         raise ScenarioError(f"{file}: $.venue: {error}") from None

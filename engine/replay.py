@@ -220,7 +220,7 @@ class _Run:
     def _hand_on_events(self, stage: str) -> None:
         if not self._events:
             return
-        events = np.concatenate(self._events)
+        events = _joined(self._events)
         self._events, self._gathered[1] = [], 0
         rejected = events[events["kind"] == c.EventKind.REJECTED]
         if len(rejected):
@@ -239,7 +239,7 @@ class _Run:
         self._hand_on_events(stage)
         if not self._commands:
             return
-        commands = np.concatenate(self._commands)
+        commands = _joined(self._commands)
         self.tape.append(commands)
         if self.commands_count == 0:
             self.first_ns = int(commands["time_ns"][0])
@@ -249,7 +249,7 @@ class _Run:
 
     def _note_refused(self, rejected: np.ndarray, stage: str) -> None:
         """Enter refused commands in the report; one of the set-up ends the run."""
-        commands = np.concatenate(self._commands)
+        commands = _joined(self._commands)
         kinds = commands["kind"][rejected["seq"] - self.commands_count - 1]
         symbols = ["", *(market.symbol for market in self.loaded.profile.markets)]
         for event, kind in zip(rejected, kinds.tolist(), strict=True):
@@ -280,6 +280,11 @@ class _Run:
             if not check.ok:
                 raise AuditError(f"audit {check.id}: {check.sentence} {check.difference}")
         return rows, audit, self.writer.finish(rows)
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    """One array of them all; a single one as it is."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _identity(rows: dict[str, np.ndarray], audit: AuditResult) -> MoneyIdentity:

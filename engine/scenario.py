@@ -53,6 +53,7 @@ from engine.strict import (
     parse_override,
     resolve_path,
     set_path,
+    toml_tree,
 )
 from engine.tape import TapeError, read_tape, tape_info
 from engine.units import UnitError, parse_decimal, parse_time_ns
@@ -211,7 +212,7 @@ def load_scenario(
     """
     path = Path(path)
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
+        tree = toml_tree(path.read_text("utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path.name}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

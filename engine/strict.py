@@ -4,10 +4,12 @@ Knows no scenario and no venue: it works on trees of tables and lists, and on wh
 they are to become. Every refusal is a ScenarioError that names the file and the field.
 """
 
+import copy
 import json
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,17 @@ def resolve_path(file: str, folder: Path, data: Path | None, text: str, field: s
     raise ScenarioError(f"{where}: no such file: {text!r}")
 
 
+def toml_tree(text: str) -> dict[str, Any]:
+    """A TOML text as a tree of its own for every caller. Studies read the same few texts for every
+    run, so the last ones are kept as read. Raises what `tomllib.loads` raises."""
+    return copy.deepcopy(_read(text))
+
+
+@lru_cache(maxsize=64)
+def _read(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
+
+
 def parse_override(text: str) -> tuple[list[str], Any]:
     """Split `path.to.field=value`; the value is TOML, so text needs its quotes.
 
@@ -61,7 +74,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     if not equals or not all(segments) or "\n" in text:
         raise ScenarioError(f"--set {text!r}: expected path.to.field=value")
     try:
-        return segments, tomllib.loads(f"value = {value}")["value"]
+        return segments, toml_tree(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
         reason = "expected a TOML value after '=' (text needs quotes)"
         raise ScenarioError(f"--set {text!r}: {reason}") from None

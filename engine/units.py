@@ -7,6 +7,7 @@ number of units instead of rounding it.
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _DECIMAL = re.compile(r"^(-?)([0-9]{1,24})(?:\.([0-9]{1,18}))?\Z")
 _TIME = re.compile(
@@ -58,6 +59,7 @@ def format_decimal(value: int, decimals: int) -> str:
     return f"{'-' if value < 0 else ''}{whole}.{fraction:0{decimals}d}"
 
 
+@lru_cache(maxsize=1 << 12)  # a scenario is read once a run, and its times more than once
 def parse_time_ns(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 time; a zone is required, a leap second refused.
 

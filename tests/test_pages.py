@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from browser import CHROMIUM, Browser
+from plotly.offline import get_plotlyjs
 
 from engine import EventKind, Exchange, OrderType, Side, TimeInForce, command
 from engine.bench.page import write_results
@@ -20,7 +21,14 @@ from engine.report import xray
 from engine.report.charts import cascade
 from engine.report.columns import Units
 from engine.report.depth import changes
-from engine.report.document import ROWS_INLINE_MAX, chart, document
+from engine.report.document import (
+    LIBRARY_BEGINS,
+    LIBRARY_ENDS,
+    ROWS_INLINE_MAX,
+    chart,
+    document,
+    without_wrapper,
+)
 from engine.report.money import read_money
 from engine.report.pictures import haircuts
 from engine.report.series import Closer, Line, MarketSeries, Stretch
@@ -161,6 +169,15 @@ def test_blocks_hold_every_row_in_order(states):
     assert pl.concat(blocks).select(key).sort(key).equals(table.select(key).sort(key))
 
 
+def test_the_library_of_a_page_is_read_once_and_keeps_its_notice():
+    whole = get_plotlyjs()
+    lean = without_wrapper(whole)
+    assert 0 < len(whole) - len(lean) < 1_000
+    assert lean.startswith("/**") and "MIT license" in lean[:300]
+    assert "\n" + LIBRARY_BEGINS in lean[:400] and LIBRARY_ENDS not in lean
+    assert without_wrapper("var Plotly = {};") == "var Plotly = {};"
+
+
 @needs_browser
 def test_a_console_error_would_be_heard(browser, tmp_path):
     page = tmp_path / "broken.html"
@@ -169,6 +186,25 @@ def test_a_console_error_would_be_heard(browser, tmp_path):
     browser.open(page)
     assert browser.said[0] == "error: a"
     assert browser.said[1].startswith("ReferenceError: nothing is not defined")
+
+
+@needs_browser
+@pytest.mark.parametrize(("kind", "panels", "lines"), [("compare", 1, 2), ("sweep", 2, 2)])
+def test_studies_draw_survival_and_fans_of_all_their_curves(browser, pages, kind, panels, lines):
+    browser.open(pages[kind])
+    survival, fan = "[data-figure=figure-survival]", "[data-figure=figure-fan]"
+    for figure, bands in ((survival, 1), (fan, 2)):
+        assert count(browser, f"{figure} .cartesianlayer > .subplot") == panels * (
+            1 if figure == survival else lines
+        )
+        assert count(browser, f"{figure} .js-fill") == panels * lines * bands
+        drawn = f"Array.from(document.querySelectorAll('{figure} .js-line'), e => "
+        drawn += "e.getBoundingClientRect()).filter(r => r.width > 20 || r.height > 20).length"
+        assert browser.run(drawn) >= panels * lines
+    assert count(browser, f"{survival} .legend .traces") == lines
+    said = "document.querySelector('[data-figure=figure-survival] ~ table').tBodies[0].rows.length"
+    assert browser.run(said) == panels * lines
+    assert browser.said == []
 
 
 # -- the run page -----------------------------------------------------------------------------

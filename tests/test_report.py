@@ -12,7 +12,7 @@ import pytest
 
 from engine import constants as c
 from engine.audit import Audit
-from engine.report import charts, words
+from engine.report import words
 from engine.report.page import page_data, render_page, write_page
 from engine.report.series import price_buckets, read_series, stretch_length, thin
 from engine.report.tables import RunSummary, RunWriter
@@ -165,23 +165,6 @@ def test_thin_keeps_extremes_and_ends():
 def test_stretches_fit_the_table(seconds):
     length = stretch_length(0, seconds * 10**9)
     assert seconds * 10**9 // length < 96
-
-
-def test_a_survival_curve_falls_where_it_happened_and_never_comes_back():
-    data = charts.survival({"all": [40, None, 20, 20], "none": [None]}, (0, 100))["data"]
-    assert [t * 1e6 for t in data[0]["x"]] == [0, 20, 20, 40, 100]
-    assert data[0]["y"] == [1.0, 0.75, 0.5, 0.25, 0.25]
-    assert data[1]["y"] == [1.0, 1.0]
-    assert data[0]["line"]["dash"] != data[1]["line"]["dash"]
-
-
-def test_a_fan_fills_between_pairs_of_quantiles():
-    given = {0.05: [1, 2], 0.95: [9, 8], 0.25: [3, 3], 0.75: [7, 6], 0.5: [5, 5]}
-    data = charts.fan([0, 10], given, "Fund balance, USDT")["data"]
-    assert [each["name"] for each in data if each.get("fill")] == ["90% of runs", "50% of runs"]
-    assert [each["y"] for each in data] == [[1, 2], [9, 8], [3, 3], [7, 6], [5, 5]]
-    with pytest.raises(KeyError):
-        charts.fan([0], {0.1: [1]}, "")
 
 
 def test_price_buckets_lose_nothing():

@@ -18,6 +18,7 @@ from engine.replay import replay
 from engine.report.liquidations import Deleveraging
 from engine.rows import EVENT
 from engine.scenario import load_scenario
+from engine.strict import toml_tree
 from engine.study import dataset
 from engine.study.changes import expand, policy_change
 from engine.study.comparison import band, compare, differences, variants_of
@@ -129,6 +130,23 @@ def test_a_policy_is_named_by_what_only_one_field_says():
     assert "no such field" in refused(policy_change, "who=me")
 
 
+def test_what_is_kept_of_a_file_is_nobodys_to_change(tmp_path):
+    text = 'a = [1, { b = "x" }]'
+    first = toml_tree(text)
+    first["a"][1]["b"] = "y"
+    assert toml_tree(text) == {"a": [1, {"b": "x"}]}
+    scenario = write_small(tmp_path)
+    before = load_scenario(scenario).scenario.fund
+    assert (
+        load_scenario(scenario, ['fund="7"', "venue.losses.retry_ns=5"]).profile.losses.retry_ns
+        == 5
+    )
+    again = load_scenario(scenario)
+    assert (again.scenario.fund, again.profile.losses.retry_ns) == (before, 10**9)
+    write_small(tmp_path, ("1000.5", "1000.6"))
+    assert load_scenario(scenario).scenario.fund == "1000.6"
+
+
 # -- plans ------------------------------------------------------------------------------------
 
 
@@ -229,7 +247,7 @@ def test_the_same_bytes_for_any_workers_and_any_stop(tmp_path, short_parts):
     path = write_study(tmp_path)
     whole = sweep(path, tmp_path / "one")
     assert whole.rows["run"].to_list() == list(range(8)) and whole.failed_count == 0
-    assert len(parts(tmp_path / "one")) == 3
+    assert len(parts(tmp_path / "one")) == 2 * 3
     sweep(path, tmp_path / "two", workers=2)
     for count in (2, 4):
         with pytest.raises(KeyboardInterrupt):
@@ -242,7 +260,7 @@ def test_the_same_bytes_for_any_workers_and_any_stop(tmp_path, short_parts):
     assert parts(tmp_path / "one") == parts(tmp_path / "two") == parts(tmp_path / "stopped")
     assert study.read(tmp_path / "two").equals(whole.rows)
     names = {each.name for each in (tmp_path / "one").iterdir()}
-    assert names == {"runs", "study.json", "study.html"}
+    assert names == {"runs", "paths", "study.json", "study.html"}
     page = (tmp_path / "one" / "study.html").read_text()
     assert "a small &lt;study&gt;" in page and page.count('class="chart"') >= 2
 
@@ -319,7 +337,7 @@ def test_variants_share_tape_and_population(tmp_path):
     mine = rows.filter((pl.col("variant") == "adl_price=mark") & (pl.col("seed") == 7))
     assert mine["state_digest"][0] == alone["state_digest"][0]
     page = compare_page(found)
-    assert "<h2>1. Over time</h2>" in page and page.count('class="chart"') > 3
+    assert "<h2>Liquidations and deleveraging</h2>" in page and page.count('class="chart"') > 3
     write_comparison(found, tmp_path / "out")
     assert pl.read_parquet(tmp_path / "out" / "runs.parquet").equals(rows)
     (tmp_path / "out" / "mine.txt").touch()

@@ -245,6 +245,14 @@ def test_a_missing_file_is_a_tape_error(tmp_path):
         read_all(tmp_path / "none.tape")
 
 
+def test_a_block_alone_in_its_time_goes_through_as_it_is():
+    early, late = new_commands(2, 1), new_commands(3, 2)
+    early["time_ns"], late["time_ns"] = (1, 2), (5, 6, 7)
+    merged = list(merge_by_time([[late], [early]]))
+    assert [block["time_ns"].tolist() for block in merged] == [[1, 2], [5, 6, 7]]
+    assert np.shares_memory(merged[0], early) and np.shares_memory(merged[1], late)
+
+
 def test_merge_by_time_is_stable_for_any_blocks():
     draw = np.random.default_rng(3)
     streams = []

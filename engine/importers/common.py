@@ -256,9 +256,13 @@ def merge_by_time(streams: list[Iterable[np.ndarray]]) -> Iterator[np.ndarray]:
                 continue
             side = "right" if place <= cut_place else "left"
             split = int(np.searchsorted(rows["time_ns"], cut_ns, side=side))
-            parts.append(rows[:split])
+            if split:
+                parts.append(rows[:split])
             rest = rows[split:]
             pending[place] = rest if len(rest) else _next_rows(iterators[place])
+        if len(parts) == 1:  # in order already; to join arrays of one row type is slow
+            yield parts[0]
+            continue
         merged = np.concatenate(parts)
         yield merged[np.argsort(merged["time_ns"], kind="stable")]
 

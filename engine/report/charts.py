@@ -4,16 +4,11 @@ Colours are roles (`var(--mark)`) that the page resolves for light, dark and pri
 comes from `series.py`; nothing is computed here that is not also in a table beside the picture.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 from engine.messages import RunSummary
+from engine.report.plot import Figure, axis, figure, layout, milliseconds
 from engine.report.series import Closer, Line, MarketSeries, RunSeries
-
-Figure = dict[str, Any]
-_ROLES = ("var(--mark)", "var(--liquidation)", "var(--fund)", "var(--adl)", "var(--index)")
-_DASHES = ("solid", "dash", "dot", "dashdot")  # colour alone does not tell curves apart
 
 PAYERS = (
     ("Fund, in cash", "fund_paid_quote"),
@@ -28,42 +23,6 @@ DESTINATIONS = (
     ("Auto-deleveraged", "notional_adl_quote", "var(--adl)"),
     ("Left to the venue", "notional_residual_quote", "var(--debt)"),
 )
-
-
-def milliseconds(time_ns: list[int]) -> list[float]:
-    """Times as Plotly wants them: milliseconds since 1970, UTC."""
-    return [t / 1e6 for t in time_ns]
-
-
-def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with a title in the page's colours; `more` goes to the library as it is."""
-    return {
-        "title": {"text": title, "standoff": 8},
-        "gridcolor": "var(--grid)",
-        "linecolor": "var(--rule)",
-        "zerolinecolor": "var(--rule)",
-        "tickcolor": "var(--rule)",
-        "automargin": True,
-        "exponentformat": "B",
-        "separatethousands": True,
-        **more,
-    }
-
-
-def layout(height: int, **more: Any) -> dict[str, Any]:
-    """A figure's layout in the page's colours; `more` goes to the library as it is."""
-    return {
-        "height": height,
-        "margin": {"l": 76, "r": 24, "t": 34, "b": 48},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "var(--sans)", "size": 12, "color": "var(--ink)"},
-        "hoverlabel": {"bgcolor": "var(--paper)", "font": {"color": "var(--ink)"}},
-        "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
-        "hovermode": "x unified",
-        "separators": ".,",
-        **more,
-    }
 
 
 def clock(series: RunSeries | Closer, **more: Any) -> dict[str, Any]:
@@ -126,14 +85,14 @@ def cascade(market: MarketSeries, asset: str, series: RunSeries | Closer) -> Fig
     ]
     data = [each for each in data if each["y"]]  # an empty line beside bars breaks the axes
     count = {"rangemode": "tozero", "tickformat": ",d", "nticks": 4}
-    count["automargin"] = False  # every axis that makes its own room draws the whole again
     shape = layout(
         560,
-        xaxis=clock(series, anchor="y3", automargin=False),
-        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0], automargin=False),
+        xaxis=clock(series, anchor="y3"),
+        yaxis=axis(f"{market.symbol} price", domain=[0.44, 1.0]),
         yaxis2=axis("Liquidations", domain=[0.22, 0.38], **count),
         yaxis3=axis("ADL fills", domain=[0.0, 0.16], **count),
         margin={"l": 84, "r": 24, "t": 34, "b": 66},
+        hovermode="x unified",
     )
     return {"data": data, "layout": shape}
 
@@ -149,8 +108,8 @@ def fund(series: RunSeries, asset: str) -> Figure:
     upright = axis(f"Fund balance, {asset}", rangemode="normal" if steady else "tozero")
     if not steady:
         line |= {"fill": "tozeroy", "fillcolor": "var(--fund-fill)"}
-    shape = layout(300, xaxis=clock(series), yaxis=upright, showlegend=False)
-    return {"data": [line], "layout": shape}
+    shape = {"xaxis": clock(series), "yaxis": upright, "showlegend": False}
+    return figure([line], 300, hovermode="x unified", **shape)
 
 
 def destinations(summary: RunSummary) -> Figure:
@@ -175,8 +134,7 @@ def destinations(summary: RunSummary) -> Figure:
         xaxis=axis(f"Notional, {summary.asset}", rangemode="tozero", nticks=5),
         yaxis=axis("", autorange="reversed", showgrid=False),
         showlegend=False,
-        hovermode="closest",
-        margin={"l": 20, "r": 70, "t": 16, "b": 48},
+        margin={"l": 152, "r": 70, "t": 16, "b": 56},
     )
     return {"data": data, "layout": shape}
 
@@ -219,8 +177,7 @@ def loss_waterfall(summary: RunSummary) -> Figure:
         xaxis=axis("", showgrid=False, tickangle=0),
         yaxis=axis(f"Loss still to be paid, {summary.asset}", rangemode="tozero", nticks=5),
         showlegend=False,
-        hovermode="closest",
-        margin={"l": 70, "r": 16, "t": 28, "b": 60},
+        margin={"l": 76, "r": 16, "t": 28, "b": 60},
     )
     return {"data": data, "layout": shape}
 
@@ -259,54 +216,7 @@ def price_map(market: MarketSeries, asset: str, series: RunSeries) -> Figure:
         ),
         yaxis=axis(f"{market.symbol} price"),
         barmode="stack",
-        hovermode="closest",
         legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
         margin={"l": 76, "r": 24, "t": 60, "b": 48},
-    )
-    return {"data": data, "layout": shape}
-
-
-def survival(runs: Mapping[str, Sequence[int | None]], span_ns: tuple[int, int]) -> Figure:
-    """Share of runs in which something has not happened until then, one curve a name.
-
-    `runs` are the nanoseconds at which it first happened in each run, None where it never did;
-    `span_ns` the first and last nanosecond that every run was watched.
-    """
-    data = []
-    for (name, firsts), colour, dash in zip(runs.items(), cycle(_ROLES), cycle(_DASHES)):
-        happened = sorted(time for time in firsts if time is not None)
-        left = [1 - place / len(firsts) for place in range(len(happened) + 1)]
-        line = Line([span_ns[0], *happened, span_ns[1]], [*left, left[-1]])
-        stroke = {"width": 2, "dash": dash}
-        data.append(step(line, name, colour, stroke, hovertemplate="%{y:.1%}"))
-    shape = layout(
-        320,
-        xaxis=axis("Time, UTC", type="date", showgrid=False, range=milliseconds(list(span_ns))),
-        yaxis=axis("Runs without it so far", tickformat=".0%", range=[0, 1.02]),
-    )
-    return {"data": data, "layout": shape}
-
-
-def fan(time_ns: Sequence[int], quantiles: Mapping[float, Sequence[float]], title: str) -> Figure:
-    """Quantiles of a value over many runs: bands between pairs of them, the median as a line.
-
-    `quantiles` from 0 to 1, each with one value a time; a pair is q and 1 - q, both given.
-    """
-    x = milliseconds(list(time_ns))
-    hidden = {"width": 0, "shape": "hv"}
-    data: list[dict[str, Any]] = []
-    for low in sorted(q for q in quantiles if q < 0.5):
-        name = f"{1 - 2 * low:.0%} of runs"
-        edge = {"type": "scatter", "mode": "lines", "x": x, "line": hidden, "name": name}
-        inside = {"fill": "tonexty", "fillcolor": "var(--fund-fill)"}
-        data.append({**edge, "y": list(quantiles[low]), "showlegend": False})
-        data.append({**edge, "y": list(quantiles[round(1 - low, 12)]), **inside})
-    if 0.5 in quantiles:
-        middle = Line(list(time_ns), list(quantiles[0.5]))
-        data.append(step(middle, "Median", "var(--fund)", {"width": 2}))
-    shape = layout(
-        320,
-        xaxis=axis("Time, UTC", type="date", showgrid=False),
-        yaxis=axis(title),
     )
     return {"data": data, "layout": shape}

@@ -17,6 +17,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 _HERE = Path(__file__).parent
+LIBRARY_BEGINS, LIBRARY_ENDS = '"use strict";var Plotly=', "window.Plotly = Plotly;"
 ROWS_INLINE_MAX = 100  # of a table that is written out; longer ones are packed and paged
 
 
@@ -63,7 +64,23 @@ def pack(data: bytes) -> str:
 
 @cache
 def _library() -> str:
-    return pack(get_plotlyjs().encode())
+    return pack(without_wrapper(get_plotlyjs()).encode())
+
+
+def without_wrapper(library: str) -> str:
+    """The charting library without the function that module loaders call, where it has that form.
+
+    A browser reads the body of such a function twice: to find its end, and again when it is called.
+
+    >>> without_wrapper('/* MIT */(()=>{"use strict";var Plotly=1;window.Plotly = Plotly;})()')
+    '/* MIT */\\n"use strict";var Plotly=1;'
+    """
+    begin = library.find(LIBRARY_BEGINS)
+    end = library.rfind(LIBRARY_ENDS)
+    if not 0 <= begin < end:
+        return library
+    notice = library[: library.find("*/") + 2]
+    return f"{notice}\n{library[begin:end]}"
 
 
 def asset(name: str) -> str:

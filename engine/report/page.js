@@ -54,9 +54,14 @@ const crashtape = (function () {
   }
 
   // One figure at a time, so that the page answers while it draws; a newer call ends an older one.
+  // What is on the screen comes first.
   async function draw() {
     const mine = ++drawing;
-    for (const chart of charts) {
+    const away = new Map(charts.map((chart) => {
+      const place = chart.getBoundingClientRect();
+      return [chart, place.bottom < 0 || place.top > innerHeight ? 1 : 0];
+    }));
+    for (const chart of [...charts].sort((a, b) => away.get(a) - away.get(b))) {
       drawOne(chart);
       performance.mark("picture");
       await new Promise((go) => setTimeout(go));

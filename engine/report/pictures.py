@@ -6,9 +6,10 @@ The same rules as in `charts.py`: colours are roles, numbers are in a table besi
 import math
 from typing import Any
 
-from engine.report.charts import Figure, axis, clock, layout, milliseconds, step
+from engine.report.charts import clock, step
 from engine.report.depth import Depth
 from engine.report.money import CLASSES, REASONS, Money
+from engine.report.plot import Figure, axis, layout, milliseconds
 from engine.report.series import Closer, Line, RunSeries
 from engine.report.winners import Winners, lorenz
 
@@ -87,7 +88,6 @@ def depth_map(depth: Depth, mark: Line, series: RunSeries | Closer) -> Figure:
             range=[depth.low, depth.low + depth.width * len(both)],
             showgrid=False,
         ),
-        hovermode="closest",
     )
     return {"data": data, "layout": shape}
 
@@ -141,7 +141,7 @@ def money_flows(money: Money, asset: str, decimals: int) -> Figure:
             "textfont": {"color": "var(--ink)", "size": 12, "shadow": "none"},
         }
     ]
-    shape = layout(420, hovermode="closest", margin={"l": 8, "r": 8, "t": 12, "b": 12})
+    shape = layout(420, margin={"l": 8, "r": 8, "t": 12, "b": 12})
     return {"data": data, "layout": shape}
 
 
@@ -207,7 +207,6 @@ def haircuts(winners: Winners, asset: str, decimals: int) -> Figure:
         yaxis=axis(f"Haircut, {asset}", **(ruler if shown else {})),
         xaxis2=axis("Accounts, smallest first", domain=[0.58, 1], anchor="y2", **per_cent),
         yaxis2=axis("Share of the total", anchor="x2", **per_cent),
-        hovermode="closest",
         legend={"orientation": "h", "x": 0.58, "y": 1.01, "yanchor": "bottom"},
     )
     return {"data": data, "layout": shape}

@@ -290,7 +290,7 @@
     const dash = { color: "var(--debt)", width: 1.6, dash: "dash", shape: "hv" };
     const axis = (title, more) => ({
       title: { text: title, standoff: 8 }, gridcolor: "var(--grid)", linecolor: "var(--rule)",
-      zerolinecolor: "var(--rule)", tickcolor: "var(--rule)", automargin: true, ...more,
+      zerolinecolor: "var(--rule)", tickcolor: "var(--rule)", ...more,
     });
     const data = [
       line("Equity", path.map((p) => amount(p.equity)), "var(--mark)"),
@@ -304,7 +304,7 @@
       line("Margin ratio", path.map(ratio), "var(--index)", { yaxis: "y2", showlegend: false }),
     ];
     const layout = {
-      height: 460, margin: { l: 76, r: 24, t: 34, b: 48 }, hovermode: "x unified",
+      height: 460, margin: { l: 84, r: 24, t: 34, b: 60 }, hovermode: "x unified",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "var(--sans)", size: 12, color: "var(--ink)" },
       hoverlabel: { bgcolor: "var(--paper)", font: { color: "var(--ink)" } },

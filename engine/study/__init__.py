@@ -9,6 +9,8 @@ study.sensitivity("studies/what-matters.toml", "out")     # a row a field and me
 study.search("studies/least-cut.toml")                    # a row a trial
 study.reverse("studies/fund-size.toml")                   # a row a seed
 study.fork("runs/crash", "10:43:00", [...])               # a row a policy
+study.survival(rows, ["fund"])                            # a row a step: no ADL until then
+study.fund_fan(rows, study.paths("out"), ["fund"])        # a row a time: quantiles of the fund
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
     from engine.study.comparison import Variant
 
-__all__ = ["run", "compare", "sweep", "sensitivity", "search", "reverse", "fork", "read"]
+__all__ = [
+    *("run", "compare", "sweep", "sensitivity", "search", "reverse", "fork", "read"),
+    *("paths", "survival", "fund_fan"),
+]
 
 
 def run(
@@ -107,3 +112,36 @@ def read(out: Path | str, **options: Any) -> "pl.DataFrame":
     from engine.study.dataset import read_rows
 
     return read_rows(Path(out), **options)
+
+
+def paths(out: Path | str) -> "pl.DataFrame":
+    """The fund over tape time in the folder of a sweep or a comparison: `run`, `time_ns`, and
+    `fund_quote` in the smallest unit at 121 evenly spaced times; of a comparison more besides."""
+    import polars as pl
+
+    from engine.study.dataset import read_paths
+    from engine.study.page import PATHS_FILE
+
+    compared = Path(out) / PATHS_FILE
+    return pl.read_parquet(compared) if compared.exists() else read_paths(Path(out))
+
+
+def survival(rows: "pl.DataFrame", by: Sequence[str] = ()) -> "pl.DataFrame":
+    """Share of runs without ADL until a time, with its band: a row a step of a curve, a curve for
+    equal values of the columns `by`. `rows` as any of these functions gives them."""
+    from engine.study.over_time import survival as steps
+
+    return steps(rows, by)
+
+
+def fund_fan(
+    rows: "pl.DataFrame",
+    paths: "pl.DataFrame",
+    by: Sequence[str] = (),
+    since_start: bool = False,
+) -> "pl.DataFrame":
+    """5, 25, 50, 75 and 95 % of the fund's balance over the runs, or of its change since the start:
+    a row a time, a fan for equal values of the columns `by`."""
+    from engine.study.over_time import fund_fan as quantiles
+
+    return quantiles(rows, paths, by, since_start)

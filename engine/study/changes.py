@@ -52,10 +52,7 @@ def expand(
         if segments[0] == PROFILE and len(segments) == 1:
             profiles.append(value)
         elif segments[0] in SCALES and len(segments) == 1:
-            if type(value) is not int or not 0 <= value <= SCALE_MAX_PPM:
-                reason = f"expected 0 to {SCALE_MAX_PPM}, got {value!r}"
-                raise ScenarioError(f"{Path(scenario).name}: --set {text!r}: {reason}")
-            scales[segments[0]] = value
+            scales[segments[0]] = scale_of(Path(scenario).name, text, value)
         else:
             plain.append(text)
     if profiles:
@@ -63,8 +60,16 @@ def expand(
     if scales:
         loaded = load_scenario(scenario, plain, data)
         plain += _shocked(loaded, scales.get("shock_ppm", c.PPM))
-        plain += _thinned(loaded, scales.get("depth_ppm", c.PPM))
+        plain += thinned(loaded, scales.get("depth_ppm", c.PPM))
     return plain
+
+
+def scale_of(file: str, text: str, value: Any) -> int:
+    """The value of a scale; ScenarioError naming the file and the change where it is none."""
+    if type(value) is not int or not 0 <= value <= SCALE_MAX_PPM:
+        reason = f"expected 0 to {SCALE_MAX_PPM}, got {value!r}"
+        raise ScenarioError(f"{file}: --set {text!r}: {reason}")
+    return value
 
 
 def _market(loaded: LoadedScenario, symbol: str) -> Market:
@@ -100,8 +105,8 @@ def _scaled(lots: int, numerator: int, denominator: int) -> int:
     return max(1, lots * numerator // denominator)
 
 
-def _thinned(loaded: LoadedScenario, depth_ppm: int) -> list[str]:
-    """Every quoted lot times the scale."""
+def thinned(loaded: LoadedScenario, depth_ppm: int) -> list[str]:
+    """The overrides that make every quoted lot its part of the scale, one lot at least."""
     if depth_ppm == c.PPM:
         return []
     changes = []

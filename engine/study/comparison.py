@@ -22,6 +22,7 @@ from engine.study.watching import Wanted, WatchedAccount, watch_rows
 from engine.study.workers import StudyError, Workers
 
 AS_IS = "as it is"
+INPUTS = ("run", "variant", "seed")  # which run of a comparison a path belongs to
 RESAMPLES = 2_000
 BAND = (25, 975)  # of a thousand: the band that holds 95 %
 BAND_STREAM = 1 << 25  # separates the resampling from every other draw
@@ -142,11 +143,12 @@ def compare(
 
 
 def path_frame(found: Sequence[tuple[dict[str, Any], dict[str, list[int]]]]) -> pl.DataFrame:
-    """The paths of all runs under each other, by their rows' variant and seed."""
-    columns = {"variant": pl.String, "seed": pl.Int64, "time_ns": pl.Int64, "fund_quote": pl.Int64}
-    columns |= dict.fromkeys(("mark_price", "liquidations", "adl_fills"), pl.Int64)
+    """The paths of all runs under each other, by their rows' number, variant and seed."""
+    columns = {"run": pl.Int64, "variant": pl.String, "seed": pl.Int64, "time_ns": pl.Int64}
+    measured = ("fund_quote", "mark_price", "liquidations", "adl_fills")
+    columns |= dict.fromkeys(measured, pl.Int64)
     frames = [
-        pl.DataFrame(path).with_columns(variant=pl.lit(row["variant"]), seed=pl.lit(row["seed"]))
+        pl.DataFrame(path).with_columns(pl.lit(row[name]).alias(name) for name in INPUTS)
         for row, path in found
         if path
     ]

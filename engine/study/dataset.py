@@ -1,7 +1,8 @@
 """The folder of a sweep: Parquet parts in the order of the plan, and what is not in a part yet.
 
-`runs/part-00000.parquet` holds the first PART_ROWS runs of the plan, and so on; a part is written
-when all its runs are done and never again. Until then a finished run is a line of `waiting.jsonl`,
+`runs/part-00000.parquet` holds the first PART_ROWS runs of the plan, and so on, and the part of the
+same name under `paths` how the fund of each fared; both are written when all their runs are done
+and never again. Until then a finished run is a line of `waiting.jsonl`,
 which is on the device before the run counts as done. So the same study gives the same bytes
 whatever the number of workers and however often it was stopped.
 """
@@ -17,11 +18,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.study.row import Request
+from engine.study.row import Request, path_times
 from engine.study.workers import StudyError
 
 PART_ROWS = 256
 PLAN, WAITING, RUNS, PAGE = "study.json", "waiting.jsonl", "runs", "study.html"
+PATHS = "paths"
+FUND_PATH = "fund_path"  # of a row that waits: the fund at the times of a path
+PATH_SCHEMA = pa.schema([(name, pa.int64()) for name in ("run", "time_ns", "fund_quote")])
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -46,7 +50,8 @@ def column_types(plan: Sequence[Request], outputs: dict[str, Any]) -> pa.Schema:
 
 
 def _kind(kind: type) -> pa.DataType:
-    return {bool: pa.bool_(), int: pa.int64()}.get(kind, pa.string())
+    """Of a column: only numbers may be missing, as the time of what never happened."""
+    return {bool: pa.bool_(), int: pa.int64(), type(None): pa.int64()}.get(kind, pa.string())
 
 
 class Dataset:
@@ -60,8 +65,9 @@ class Dataset:
         self.parts_count = -(-runs_count // PART_ROWS)
         self._rows: dict[int, dict[str, Any]] = {}
         self._claim(key)
-        (folder / RUNS).mkdir(exist_ok=True)
-        self._written = {i for i in range(self.parts_count) if self._part(i).exists()}
+        for name in (PATHS, RUNS):
+            (folder / name).mkdir(exist_ok=True)
+        self._written = {i for i in range(self.parts_count) if self._part(RUNS, i).exists()}
         kept = self._read_waiting()
         self._file = (folder / WAITING).open("ab")
         self._file.truncate(kept)
@@ -92,8 +98,8 @@ class Dataset:
         inside = {number for part in self._written for number in self._numbers(part)}
         return inside | self._rows.keys()
 
-    def _part(self, part: int) -> Path:
-        return self.folder / RUNS / f"part-{part:05d}.parquet"
+    def _part(self, kind: str, part: int) -> Path:
+        return self.folder / kind / f"part-{part:05d}.parquet"
 
     def _numbers(self, part: int) -> range:
         return range(part * PART_ROWS, min((part + 1) * PART_ROWS, self._count))
@@ -111,8 +117,10 @@ class Dataset:
             kept += len(line)
         return kept
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Keep the row of a finished run; write its part if that is whole now."""
+    def add(self, row: dict[str, Any], fund_path: Sequence[int] = ()) -> None:
+        """Keep a finished run, its row and the fund at the times of its path; write its part if
+        that is whole now."""
+        row = {**row, FUND_PATH: list(fund_path)}
         text = json.dumps(row, separators=(",", ":")).encode() + b"\n"
         self._file.write(b"%08x " % zlib.crc32(text) + text)
         self._file.flush()
@@ -125,9 +133,11 @@ class Dataset:
         if part in self._written or not all(number in self._rows for number in numbers):
             return
         rows = [self._rows.pop(number) for number in numbers]
-        sink = pa.BufferOutputStream()
-        pq.write_table(table_of(rows, self._schema), sink, compression="zstd")
-        _replace(self._part(part), sink.getvalue().to_pybytes())
+        # The part of the rows says that the runs are done, so it comes last.
+        for kind, table in ((PATHS, path_table(rows)), (RUNS, table_of(rows, self._schema))):
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, compression="zstd")
+            _replace(self._part(kind, part), sink.getvalue().to_pybytes())
         self._written.add(part)
 
     def close(self) -> None:
@@ -147,6 +157,19 @@ def table_of(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
             cells = [each if each is None or isinstance(each, str) else f"{each}" for each in cells]
         arrays.append(pa.array(cells, field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def path_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """How the fund of each run fared: a row a time. A failed run has none."""
+    cells: list[list[int]] = [[], [], []]
+    for row in rows:
+        if balances := row.get(FUND_PATH):
+            times = path_times(row["start_ns"], row["end_ns"])
+            for column, values in zip(
+                cells, ([row["run"]] * len(times), times, balances), strict=True
+            ):
+                column += values
+    return pa.Table.from_arrays([pa.array(each, pa.int64()) for each in cells], schema=PATH_SCHEMA)
 
 
 def finished_rows(folder: Path, key: str) -> pl.DataFrame:
@@ -183,7 +206,16 @@ def write_frames(out: Path | str, frames: dict[str, pl.DataFrame], pages: dict[s
 
 def read_rows(folder: Path) -> pl.DataFrame:
     """The rows in the parts of a sweep, in the order of its plan."""
-    parts = sorted((folder / RUNS).glob("part-*.parquet"))
+    return _read_parts(folder, RUNS)
+
+
+def read_paths(folder: Path) -> pl.DataFrame:
+    """The fund at the times of every run's path: `run`, `time_ns`, `fund_quote`, in order."""
+    return _read_parts(folder, PATHS)
+
+
+def _read_parts(folder: Path, kind: str) -> pl.DataFrame:
+    parts = sorted((folder / kind).glob("part-*.parquet"))
     if not parts:
         raise StudyError(f"{folder.name}: no part of a sweep is in it yet")
     return pl.concat([pl.read_parquet(part) for part in parts])

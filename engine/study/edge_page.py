@@ -5,10 +5,11 @@ from pathlib import Path
 
 from engine import constants as c
 from engine.report.document import chart, document, table, text
+from engine.report.plot import Figure
 from engine.study import figures
 from engine.study.dataset import write_frames
 from engine.study.edges import Reversed, curve_rows, frontier_rows
-from engine.study.figures import Curve, Figure, Panel, Row
+from engine.study.figures import Curve, Panel, Row
 from engine.study.labels import foot, head
 from engine.study.plan import Vary, as_cell
 

@@ -4,23 +4,28 @@ Colours are roles (`var(--mark)`) that the page resolves for light, dark and pri
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from engine.report.plot import DASHES, Figure, axis, band, figure, layout, steps_of
 from engine.study.indices import Index
 
-Figure = dict[str, Any]
+COLOURS = ("var(--mark)", "var(--liquidation)", "var(--fund)", "var(--adl)", "var(--index)")
 SHADE = 0.2  # opacity of a band
+MARGIN = {"l": 84, "r": 16, "t": 46, "b": 52}
+PLAIN = {"margin": MARGIN, "showlegend": False}
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """A middle line and the band round it, at the same places."""
+    """A middle line and the band round it, at the same places; `inner` is a narrower band."""
 
-    x: list[float | str]
+    x: list[Any]
     middle: list[float]
     low: list[float]
     high: list[float]
+    inner: tuple[list[float], list[float]] | None = None
 
 
 class Panel(msgspec.Struct, frozen=True):
@@ -31,67 +36,56 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Small pictures side by side: one measure, one range of values, one colour."""
+    """Small pictures side by side: one measure, one range of values, one colour. Without `bounds`
+    the range holds the row and zero."""
 
     label: str
     colour: str
     panels: list[Panel]
+    bounds: list[float] | None = None
 
 
-def _axis(**more: Any) -> dict[str, Any]:
-    return {
-        "gridcolor": "var(--grid)",
-        "linecolor": "var(--rule)",
-        "zerolinecolor": "var(--rule)",
-        "tickcolor": "var(--rule)",
-        "exponentformat": "B",
-        "separatethousands": True,
-        **more,
-    }
+class Lines(msgspec.Struct, frozen=True):
+    """One small picture with several named curves."""
+
+    title: str
+    curves: dict[str, Curve]
 
 
-def _layout(height: int, **more: Any) -> dict[str, Any]:
-    return {
-        "height": height,
-        "margin": {"l": 84, "r": 16, "t": 46, "b": 52},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "var(--sans)", "size": 12, "color": "var(--ink)"},
-        "hoverlabel": {"bgcolor": "var(--paper)", "font": {"color": "var(--ink)"}},
-        "showlegend": False,
-        "separators": ".,",
-        **more,
-    }
-
-
-def value_range(panels: Sequence[Panel]) -> list[float]:
-    """One range that holds every band of a row, with a little air and with zero."""
-    values = [value for panel in panels for value in (*panel.curve.low, *panel.curve.high, 0.0)]
+def value_range(panels: Sequence[Panel], from_zero: bool = True) -> list[float]:
+    """One range that holds every band, with a little air; with zero where asked."""
+    sides = [value for panel in panels for value in (*panel.curve.low, *panel.curve.high)]
+    values = [*sides, 0.0] if from_zero else sides
     low, high = min(values), max(values)
     air = (high - low) * 0.06 or 1.0
-    return [low - (air if low < 0 else 0), high + air]
+    return [low - (air if low < 0 or not from_zero else 0), high + air]
 
 
-def _shape_of_band(curve: Curve, colour: str, x: str, y: str, steps: bool) -> Figure:
-    """The band as one filled outline: a fill between lines cannot be made transparent."""
-    xs, low, high = list(curve.x), list(curve.low), list(curve.high)
-    if steps:
-        xs = [each for pair in zip(curve.x, [*curve.x[1:], curve.x[-1]], strict=True)
-              for each in pair]  # fmt: skip
-        low, high = ([each for each in side for _ in range(2)] for side in (low, high))
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [*xs, *reversed(xs)],
-        "y": [*high, *reversed(low)],
-        "fill": "toself",
-        "fillcolor": colour,
-        "opacity": SHADE,
-        "line": {"width": 0, "color": colour},
-        "hoverinfo": "skip",
-        "xaxis": x,
-        "yaxis": y,
-    }
+def _put_axes(
+    shape: dict[str, Any], place: tuple[int, int], size: tuple[int, int], title: str,
+    across: dict[str, Any], up: dict[str, Any],
+) -> tuple[str, str]:  # fmt: skip
+    """Both axes of the panel in a row and column of a grid of rows and columns, and its heading.
+
+    Titles and numbers stand at the grid's left and lower edge only. Returns the axes' names.
+    """
+    (r, k), (rows, columns) = place, size
+    number = r * columns + k + 1
+    suffix = "" if number == 1 else str(number)
+    width, height = 1 / columns, 1 / rows
+    span = [k * width + (0.012 if k else 0), (k + 1) * width - 0.012]
+    top, is_lowest, is_first = 1 - r * height, r == rows - 1, k == 0
+    shape[f"xaxis{suffix}"] = axis(
+        across.pop("label") if is_lowest else "", domain=span, anchor=f"y{suffix}",
+        showgrid=False, showticklabels=is_lowest, **across,
+    )  # fmt: skip
+    shape[f"yaxis{suffix}"] = axis(
+        up.pop("label") if is_first else "", domain=[top - height + 0.02, top - 0.03],
+        anchor=f"x{suffix}", showticklabels=is_first, **up,
+    )  # fmt: skip
+    if title:
+        shape["annotations"].append(_heading(title, sum(span) / 2))
+    return f"x{suffix}", f"y{suffix}"
 
 
 def small_multiples(
@@ -103,34 +97,72 @@ def small_multiples(
     tall: bool = False,
 ) -> Figure:
     """A grid of panels: a column a variant, a row a measure; all of a row on one value axis."""
-    columns = len(rows[0].panels)
-    layout = _layout(96 + (300 if tall else 170) * len(rows), annotations=[])
-    width, height = 1 / columns, 1 / len(rows)
+    size = len(rows), len(rows[0].panels)
+    shape = layout(96 + (300 if tall else 170) * len(rows), annotations=[], **PLAIN)
     data: list[Figure] = []
     for r, row in enumerate(rows):
-        bounds = value_range(row.panels)
+        bounds = row.bounds or value_range(row.panels)
         for k, panel in enumerate(row.panels):
-            number = r * columns + k + 1
-            suffix = "" if number == 1 else str(number)
-            x, y = f"x{suffix}", f"y{suffix}"
-            top = 1 - r * height
-            across = [k * width + (0.012 if k else 0), (k + 1) * width - 0.012]
-            layout[f"xaxis{suffix}"] = _axis(
-                domain=across, anchor=y, showgrid=False, nticks=4,
-                type="date" if dates else "category",
-                showticklabels=r == len(rows) - 1,
-                title={"text": x_title if r == len(rows) - 1 else "", "standoff": 6},
-            )  # fmt: skip
-            layout[f"yaxis{suffix}"] = _axis(
-                domain=[top - height + 0.02, top - 0.03], anchor=x, range=bounds, nticks=5,
-                showticklabels=k == 0,
-                title={"text": row.label if k == 0 else "", "standoff": 8},
-            )  # fmt: skip
-            if r == 0:
-                layout["annotations"].append(_heading(panel.title, sum(across) / 2))
-            band = _shape_of_band(panel.curve, row.colour, x, y, steps)
-            data += [band, _middle(panel.curve, row.colour, x, y, steps)]
-    return {"data": data, "layout": layout}
+            across = {"label": x_title, "nticks": 4, "type": "date" if dates else "category"}
+            up = {"label": row.label, "range": bounds, "nticks": 5}
+            title = "" if r else panel.title
+            x, y = _put_axes(shape, (r, k), size, title, across, up)
+            data += _bands(panel.curve, row.colour, steps, xaxis=x, yaxis=y)
+            data.append(_middle(panel.curve, row.colour, x, y, steps))
+    return {"data": data, "layout": shape}
+
+
+def _bands(curve: Curve, colour: str, steps: bool, **more: Any) -> list[dict[str, Any]]:
+    """The bands of a curve, the widest first."""
+    sides = [(curve.low, curve.high), *([curve.inner] if curve.inner else [])]
+    drawn = []
+    for low, high in sides:
+        x = curve.x
+        if steps:
+            x, low, high = steps_of(curve.x, low, high)
+        drawn.append(band(x, low, high, colour, SHADE, **more))
+    return drawn
+
+
+def changing_range(curves: Sequence[Curve]) -> list[float]:
+    """The times between the first and the last change of all curves, with a little air: elsewhere
+    there is nothing to see. Where none changes, all there is."""
+    ends = [edge for curve in curves for edge in (curve.x[0], curve.x[-1])]
+    moved = [
+        time
+        for curve in curves
+        for time, (before, now) in zip(curve.x[1:], pairwise(curve.middle), strict=True)
+        if before != now
+    ]
+    first, last = (min(moved), max(moved)) if moved else (min(ends), max(ends))
+    air = (last - first) * 0.12 or (max(ends) - min(ends)) * 0.05
+    return [max(min(ends), first - air), min(max(ends), last + air)]
+
+
+def survival(panels: Sequence[Lines]) -> Figure:
+    """Shares that fall from one with time, several named curves a panel, all on equal axes."""
+    shape = layout(400, annotations=[], **PLAIN)
+    top = 46 if any(panel.title for panel in panels) else 12
+    shape |= {"showlegend": True, "margin": {**MARGIN, "t": top, "b": 96}}
+    span = changing_range([curve for panel in panels for curve in panel.curves.values()])
+    shape["legend"] = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+    data: list[Figure] = []
+    for k, panel in enumerate(panels):
+        across = {"label": "Time, UTC", "type": "date", "nticks": 5, "range": span}
+        up = {"label": "Runs without ADL so far", "range": [0, 1.02], "tickformat": ".0%"}
+        x, y = _put_axes(shape, (0, k), (1, len(panels)), panel.title, across, up)
+        for place, (name, curve) in enumerate(panel.curves.items()):
+            colour, dash = COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)]
+            shared = {"xaxis": x, "yaxis": y, "legendgroup": name}
+            data += [
+                {**each, "opacity": SHADE / 2} for each in _bands(curve, colour, True, **shared)
+            ]
+            line = _middle(curve, colour, x, y, True)
+            line |= {"name": name, "legendgroup": name, "showlegend": k == 0}
+            line["line"] |= {"dash": dash, "width": 2.2}
+            line["hovertemplate"] = f"{name}, %{{x}}: %{{y:.1%}}<extra></extra>"
+            data.append(line)
+    return {"data": data, "layout": shape}
 
 
 def _middle(curve: Curve, colour: str, x: str, y: str, steps: bool) -> Figure:
@@ -168,12 +200,13 @@ def intervals(label: str, names: Sequence[str], bands: Sequence[tuple[float, flo
         },
         "hovertemplate": "%{y}: %{x:,}<extra></extra>",
     }  # fmt: skip
-    layout = _layout(
+    return figure(
+        [data],
         96 + 34 * len(names),
-        xaxis=_axis(title={"text": label, "standoff": 8}, zeroline=True),
-        yaxis=_axis(autorange="reversed", automargin=True, type="category"),
+        xaxis=axis(label, zeroline=True),
+        yaxis=axis("", autorange="reversed", automargin=True, type="category"),
+        **PLAIN,
     )
-    return {"data": [data], "layout": layout}
 
 
 def index_bars(indices: Sequence[Index]) -> Figure:
@@ -196,15 +229,15 @@ def index_bars(indices: Sequence[Index]) -> Figure:
                 "hovertemplate": label + ", %{y}: %{x:.3f}<extra></extra>",
             }
         )  # fmt: skip
-    layout = _layout(
+    return figure(
+        data,
         120 + 56 * len(names),
         barmode="group",
-        xaxis=_axis(title={"text": "Share of the variance", "standoff": 8}, zeroline=True),
-        yaxis=_axis(autorange="reversed", automargin=True, type="category"),
+        xaxis=axis("Share of the variance", zeroline=True),
+        yaxis=axis("", autorange="reversed", automargin=True, type="category"),
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
+        margin=MARGIN,
     )
-    layout |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}
-    layout["legend"]["traceorder"] = "reversed"
-    return {"data": data, "layout": layout}
 
 
 def surface(
@@ -218,17 +251,14 @@ def surface(
         "texttemplate": "%{z:,.4s}", "xgap": 2, "ygap": 2,
         "hovertemplate": f"{x_title} %{{x}}, {y_title} %{{y}}: %{{z:,}}<extra></extra>",
     }  # fmt: skip
-    layout = _layout(
+    title = {"text": y_title, "standoff": 14}
+    return figure(
+        [data],
         140 + 52 * len(y),
-        xaxis=_axis(type="category", title={"text": x_title, "standoff": 8}, showgrid=False),
-        yaxis=_axis(
-            type="category",
-            title={"text": y_title, "standoff": 14},
-            automargin=True,
-            showgrid=False,
-        ),
+        xaxis=axis(x_title, type="category", showgrid=False),
+        yaxis=axis("", type="category", automargin=True, showgrid=False) | {"title": title},
+        **PLAIN,
     )
-    return {"data": [data], "layout": layout}
 
 
 def cloud(label: str, x_title: str, x: Sequence[float | str], y: Sequence[float]) -> Figure:
@@ -238,9 +268,4 @@ def cloud(label: str, x_title: str, x: Sequence[float | str], y: Sequence[float]
         "marker": {"color": "var(--mark)", "size": 5, "opacity": 0.6},
         "hovertemplate": "%{x}: %{y:,}<extra></extra>",
     }  # fmt: skip
-    layout = _layout(
-        300,
-        xaxis=_axis(title={"text": x_title, "standoff": 8}),
-        yaxis=_axis(title={"text": label}, automargin=True),
-    )
-    return {"data": [data], "layout": layout}
+    return figure([data], 300, xaxis=axis(x_title), yaxis=axis(label, automargin=True), **PLAIN)

@@ -1,16 +1,15 @@
 """`crashtape fork`: a run from some second on under another policy; its past is not computed again.
 
 The first fork of a run at a time applies its tape up to there, once, and keeps the state and the
-events so far beside the run folder; every later one starts from them. A policy can only change
-where no part of the state was made by it: who bears a loss, and how a liquidation is worked off,
-are asked when a loss occurs, so those switches may turn at any command. What a margin or a trigger
-is was asked when every leg was hung on its ladder, and what a price is went into the marks.
+events so far beside the run folder; every later one starts from them. What may change there, and
+why, is in `turning.py`.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +17,25 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from engine.core.tables import write_steps, write_switches
+from engine.constants import CommandKind
 from engine.digest import EventDigest
 from engine.disk import Disk
 from engine.exchange import Exchange
 from engine.journal import JournalError
-from engine.patched import load_patched
-from engine.profile import VenueProfile
-from engine.refusal import Refusal
+from engine.price_points import command_block
 from engine.replay import GATHERED_ROWS, Past, go_on, warm_up
 from engine.rows import EVENT, rebatch
-from engine.run_folder import VENUE, RunFolder, RunFolderError, read_run
+from engine.run_folder import RunFolder, RunFolderError, read_run
 from engine.scenario import LoadedScenario, depth_curves
 from engine.snapshot import Snapshot, core_version, read_snapshot, restore, write_snapshot
-from engine.strict import flatten, parse_override
 from engine.study.comparison import Comparison, Variant, path_frame
 from engine.study.row import FAILURES, Watch, as_table, outputs
-from engine.tape import read_tape
+from engine.study.turning import ForkError, Turn, read_turn
+from engine.tape import TapeWriter, read_tape, tape_info
 from engine.units import UnitError, parse_time_ns
 
 DAY_NS = 86_400_000_000_000
-MAY_CHANGE = ("losses", "liquidation")
-MAY_NOT = {
-    "losses.residual": "it decides which wallets below zero are in breach, and they were sorted",
-    "losses.fund_scope": "each fund is an account that the run opened at its beginning",
-    "losses.profit_lock": "it decides which profit since the last settlement was locked",
-}
 _CLOCK = re.compile(r"^([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])\Z")
-
-
-class ForkError(Refusal):
-    """A run cannot be forked as asked: one line with the folder or the change."""
 
 
 @dataclass(frozen=True)
@@ -146,24 +133,6 @@ def _point(run: RunFolder, at_ns: int) -> _Point:
     return _Point(run, at_ns, max(count, run.report.setup_commands_count), first_ns, last_ns)
 
 
-def changed_profile(run: RunFolder, changes: Sequence[str]) -> VenueProfile:
-    """The profile of a run with changes of `venue.losses` and `venue.liquidation`.
-
-    Raises ForkError for a change that the state at the fork was already made by.
-    """
-    forced: list[tuple[str, Any]] = []
-    for text in changes:
-        segments, value = parse_override(text)
-        if segments[0] != "venue" or len(segments) < 3 or segments[1] not in MAY_CHANGE:
-            allowed = " or ".join(f"venue.{each}.*" for each in MAY_CHANGE)
-            reason = f"expected {allowed}: all else has made the state there is at the fork"
-            raise ForkError(f"--set {text!r}: {reason}")
-        if reason := MAY_NOT.get(".".join(segments[1:])):
-            raise ForkError(f"--set {text!r}: may not change at a fork: {reason}")
-        forced += flatten({".".join(segments[1:]): value})
-    return load_patched(VENUE, run.folder, None, VENUE, {}, forced)[0]
-
-
 def _keep(point: _Point) -> None:
     """Apply the past of a run and keep the state and its events. Raises JournalError."""
     exchange, digest, kept = point.exchange(), EventDigest(), [np.zeros(0, EVENT)]
@@ -175,8 +144,8 @@ def _keep(point: _Point) -> None:
     partial = point.events.with_suffix(".partial.npy")
     np.save(partial, np.concatenate(kept), allow_pickle=False)
     partial.replace(point.events)
-    chain = bytes.fromhex(point.run.report.tape_hash)
-    write_snapshot(point.snapshot, exchange, digest, point.commands_count, chain, Disk())
+    tape_hash = bytes.fromhex(point.run.report.tape_hash)
+    write_snapshot(point.snapshot, exchange, digest, point.commands_count, tape_hash, Disk())
 
 
 def _kept(point: _Point) -> tuple[Snapshot, np.ndarray] | None:
@@ -198,21 +167,6 @@ def _kept(point: _Point) -> tuple[Snapshot, np.ndarray] | None:
     return (snapshot, events) if is_ours and is_whole else None
 
 
-def turn(exchange: Exchange, profile: VenueProfile) -> None:
-    """Give an exchange that is between two commands another policy, from the next command on.
-
-    The funds' highs of the drawdown rule begin anew where that rule changes.
-    """
-    before, now = exchange.profile.losses, profile.losses
-    write_switches(exchange.block.words, profile)
-    write_steps(exchange.block, profile)
-    rule = ("drawdown_ppm", "drawdown_stop_ppm", "drawdown_window_ns")
-    if any(getattr(before, name) != getattr(now, name) for name in rule):
-        exchange.block.table("PEAKS")[:] = 0
-        exchange.block.table("FUNDS")["drawdown"] = 0
-    exchange.profile = profile
-
-
 def fork(run_dir: Path | str, at: str, variants: Sequence[Variant]) -> Forked:
     """Go on with a run from a time under each variant; the first one should change nothing.
 
@@ -222,7 +176,7 @@ def fork(run_dir: Path | str, at: str, variants: Sequence[Variant]) -> Forked:
     run = read_run(run_dir)
     if run.tape is None:
         raise RunFolderError(f"{run.folder.name}: kept no tape; a fork needs its commands")
-    profiles = [changed_profile(run, variant.changes) for variant in variants]
+    turns = [read_turn(run, variant.changes) for variant in variants]
     point = _point(run, time_of(run, at))
     warm_up(run.loaded.profile)
     kept = _kept(point)
@@ -233,17 +187,18 @@ def fork(run_dir: Path | str, at: str, variants: Sequence[Variant]) -> Forked:
     assert kept is not None, "what was kept just now can be read"
     snapshot, events = kept
     rows, paths = [], []
-    for variant, profile in zip(variants, profiles, strict=True):
+    for variant, turn in zip(variants, turns, strict=True):
         given = {"run": len(rows), "variant": variant.name, "seed": run.report.seed}
         exchange = point.exchange()
         restore(point.snapshot, snapshot, exchange)
-        turn(exchange, profile)
+        turn.make(exchange)
+        paid = _deposits(turn, point.at_ns)
         past = Past(
             exchange, events, point.commands_count, run.report.setup_commands_count,
-            point.first_ns, point.last_ns, run.report.tape_hash,
+            point.first_ns, point.last_ns, _tape_hash(point, paid),
             run.loaded.profile.losses.limits_fund,
         )  # fmt: skip
-        row, path = _end(replace(run.loaded, profile=profile), past, point)
+        row, path = _end(replace(run.loaded, profile=turn.profile), past, point, paid)
         if not variant.changes and row.get("state_digest") != run.report.state_digest:
             raise ForkError(f"{run.folder.name}: unchanged, the fork ends in another state")
         rows.append({**given, **row})
@@ -260,13 +215,33 @@ def fork(run_dir: Path | str, at: str, variants: Sequence[Variant]) -> Forked:
     return Forked(comparison, point.at_ns, point.commands_count, was_kept)
 
 
+def _deposits(turn: Turn, at_ns: int) -> list[np.ndarray]:
+    """What is paid into funds at the fork, as commands."""
+    rows = []
+    for account_id, quote in turn.deposits:
+        rows.append(command_block(CommandKind.DEPOSIT, 0, at_ns, 0))
+        rows[-1]["account_id"], rows[-1]["amount"] = account_id, quote
+    return rows
+
+
+def _tape_hash(point: _Point, paid: Sequence[np.ndarray]) -> str:
+    """The hash of the tape with further commands at the fork."""
+    report, tape = point.run.report, point.run.tape
+    if not paid or tape is None:
+        return report.tape_hash
+    with TapeWriter(None, tape_info(tape).metadata) as written:
+        for block in chain(point.before(), paid, point.after()):
+            written.append(block)
+    return written.tape_hash
+
+
 def _end(
-    loaded: LoadedScenario, past: Past, point: _Point
+    loaded: LoadedScenario, past: Past, point: _Point, paid: Sequence[np.ndarray]
 ) -> tuple[dict[str, Any], dict[str, list[int]]]:
     """One variant to its end: its row and its path."""
     watch = Watch(with_path=True)
     try:
-        report = go_on(loaded, past, point.after(), watcher=watch)
+        report = go_on(loaded, past, chain(paid, point.after()), watcher=watch)
         mine = msgspec.structs.replace(report, scenario_hash=point.run.report.scenario_hash)
         row = {**outputs(mine, watch, ""), "error": ""}
     except FAILURES as error:

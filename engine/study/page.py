@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 
 from engine import constants as c
-from engine.report.document import chart, details, document, table, text
+from engine.report.document import Packed, chart, details, document, table, text
+from engine.report.plot import Figure
 from engine.study import figures
 from engine.study.comparison import (
     MEASURES,
@@ -23,13 +24,13 @@ from engine.study.comparison import (
     watched_table,
 )
 from engine.study.dataset import write_frames
-from engine.study.figures import Curve, Figure, Panel, Row
+from engine.study.figures import Curve, Panel, Row
 from engine.study.indices import sensitivities, sensitivity_rows
 from engine.study.labels import foot, head, number, numeric, shown, title_of, unit_of, words_of
+from engine.study.over_time_page import OverTime, over_time_sections
 from engine.study.plan import LoadedStudy
 
 PATHS = (
-    ("Fund balance", "fund_quote", "var(--fund)"),
     ("Liquidations so far", "liquidations", "var(--liquidation)"),
     ("ADL fills so far", "adl_fills", "var(--adl)"),
 )
@@ -91,34 +92,29 @@ def overview(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def _path_rows(comparison: Comparison) -> list[Row]:
-    """Fund, liquidations and ADL over time: mean over the seeds and their least and greatest."""
-    settlement = comparison.base.profile.settlement
-    money, asset = 10**settlement.decimals, settlement.asset
+    """Liquidations and ADL over time: mean over the seeds and their least and greatest."""
     rows = []
     for label, column, colour in PATHS:
-        scale = money if column.endswith("_quote") else 1
         panels = []
         for variant in comparison.variants[:COLUMNS_MAX]:
             frame = (
                 comparison.paths.filter(pl.col("variant") == variant.name)
                 .group_by("time_ns")
                 .agg(
-                    mean=pl.col(column).mean() / scale,
-                    low=pl.col(column).min() / scale,
-                    high=pl.col(column).max() / scale,
+                    mean=pl.col(column).mean(), low=pl.col(column).min(), high=pl.col(column).max()
                 )
                 .sort("time_ns")
             )
             times = (frame["time_ns"] / 1e6).to_list()
             sides = (frame[side].to_list() for side in ("mean", "low", "high"))
             panels.append(Panel(variant.name, Curve(times, *sides)))
-        rows.append(Row(f"{label}, {asset}" if scale > 1 else label, colour, panels))
+        rows.append(Row(label, colour, panels))
     return rows
 
 
 def compare_page(comparison: Comparison) -> str:
     """The page of a comparison as text."""
-    base, drawn = comparison.base, {}
+    base, drawn, packed = comparison.base, {}, Packed()
     asset, decimals = base.profile.settlement.asset, base.profile.settlement.decimals
     seeds = comparison.rows["seed"].n_unique()
     span = f"{base.scenario.seed} to {base.scenario.seed + seeds - 1}"
@@ -137,19 +133,26 @@ def compare_page(comparison: Comparison) -> str:
             _path_rows(comparison), "Time, UTC", dates=True, steps=True
         )
         body += [
-            "<h2>1. Over time</h2>",
+            "<h2>Liquidations and deleveraging</h2>",
             "<p>A column a variant, all pictures of a row on one axis. The line is the mean over "
             "the seeds, the band reaches from the least to the greatest.</p>",
-            chart("paths", "Fund, liquidations and ADL over time, for each variant"),
+            chart("paths", "Liquidations and ADL over time, for each variant"),
         ]
         if len(comparison.variants) > COLUMNS_MAX:
             body.append(
                 f'<p class="note">The first {COLUMNS_MAX} variants are drawn; all are below.</p>'
             )
+        body += over_time_sections(_compare_runs(comparison, decimals, asset), drawn, packed)
     if len(comparison.variants) > 1:
         body += _difference_section(comparison, asset, decimals, drawn)
     body.append(foot(_compare_hashes(comparison)))
-    return document(base.scenario.title, "\n".join(body), drawn)
+    return document(base.scenario.title, "\n".join(body), drawn, packed.data)
+
+
+def _compare_runs(comparison: Comparison, decimals: int, asset: str) -> OverTime:
+    names = [variant.name for variant in comparison.variants[:COLUMNS_MAX]]
+    frames = comparison.rows, comparison.paths
+    return OverTime(*frames, "variant", names, None, [None], 10**decimals, asset)
 
 
 def _watched_section(comparison: Comparison, decimals: int, asset: str) -> list[str]:
@@ -169,7 +172,7 @@ def _difference_section(
 ) -> list[str]:
     first = comparison.variants[0].name
     body = [
-        "<h2>2. Differences</h2>",
+        "<h2>Differences</h2>",
         f"<p>Each variant less <b>{text(first)}</b>, seed by seed. The line holds the mean "
         "difference in 95 of 100 resamplings of the seeds; with one seed there is no line.</p>",
     ]
@@ -237,7 +240,7 @@ def shown_columns(study: LoadedStudy, rows: pl.DataFrame) -> list[str]:
     return study.study.show or usual or list(SHOWN[:1])
 
 
-def sweep_page(study: LoadedStudy, rows: pl.DataFrame) -> str:
+def sweep_page(study: LoadedStudy, rows: pl.DataFrame, paths: pl.DataFrame) -> str:
     """The page of a sweep as text."""
     good = rows.filter(pl.col("error") == "")
     fields = [vary.field for vary in study.study.vary]
@@ -246,10 +249,12 @@ def sweep_page(study: LoadedStudy, rows: pl.DataFrame) -> str:
     verdict = study.study.description or f"What {', '.join(fields) or 'the seed'} does."
     body = head(study.study.title, f"{counts}; {failed:,} runs failed", verdict)
     drawn: dict[str, Figure] = {}
+    packed = Packed()
     columns = shown_columns(study, good) if good.height else []
     if study.study.design == "saltelli" and failed == 0:
         body += sobol_section(study, rows, columns, drawn)
     body += _sweep_pictures(study, good, fields, columns, drawn) if columns else []
+    body += over_time_sections(_sweep_runs(study, good, paths, fields), drawn, packed)
     body += ["<h2>Runs</h2>", _sweep_table(study, rows, fields, columns)]
     body.append(
         foot(
@@ -262,7 +267,26 @@ def sweep_page(study: LoadedStudy, rows: pl.DataFrame) -> str:
             ]
         )
     )
-    return document(study.study.title, "\n".join(body), drawn)
+    return document(study.study.title, "\n".join(body), drawn, packed.data)
+
+
+def _sweep_runs(
+    study: LoadedStudy, good: pl.DataFrame, paths: pl.DataFrame, fields: list[str]
+) -> OverTime:
+    """A grid of one or two fields: a curve a value of the first, a picture one of the second."""
+    settlement = study.base.profile.settlement
+    is_grid = study.study.design == "grid" and 1 <= len(fields) <= 2
+    line, panel = [*fields, None, None][:2] if is_grid else (None, None)
+    sides = [_some(_in_order(good[name].to_list())) if name else [None] for name in (line, panel)]
+    return OverTime(
+        good, paths, line, sides[0], panel, sides[1], 10**settlement.decimals, settlement.asset
+    )
+
+
+def _some(values: list[Any]) -> list[Any]:
+    """As many of the values as have room beside each other, the first and the last among them."""
+    last, room = len(values) - 1, COLUMNS_MAX - 1
+    return values if last <= room else [values[place * last // room] for place in range(room + 1)]
 
 
 def _sweep_pictures(

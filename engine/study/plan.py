@@ -27,6 +27,9 @@ from engine.study.watching import Wanted
 from engine.units import UnitError, parse_decimal
 
 RUNS_MAX = 1_000_000
+ROWS_FORM = (
+    "first_adl_ns, paths"  # what was last added to a row; older folders are not gone on with
+)
 DESIGN_STREAM = 1 << 24  # separates the draw of a design from every draw of a scenario
 DRAWN = ("latin_hypercube", "sobol", "saltelli")  # designs that draw their points
 UNIT_BITS = 53  # of a draw: what a float of a library holds without loss
@@ -234,6 +237,7 @@ class LoadedStudy:
             self.base.scenario.hash().encode(),
             self.base.profile.hash().encode(),
             c.ENGINE_VERSION.encode(),
+            ROWS_FORM.encode(),
         )
         digest = hashlib.blake2b(digest_size=16)
         for part in parts:
@@ -364,7 +368,7 @@ def requests(loaded: LoadedStudy) -> list[Request]:
     for values in points(loaded):
         named = dict(zip(fields, values, strict=True))
         plan += [
-            request(loaded, len(plan) + place, named, seed)
+            request(loaded, len(plan) + place, named, seed, path=True)
             for place, seed in enumerate(seeds_of(loaded))
         ]
     return plan

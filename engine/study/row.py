@@ -72,6 +72,7 @@ class Watch:
     def __init__(self, with_path: bool, account: WatchedAccount | None = None) -> None:
         self._with_path, self.account = with_path, account
         self._winners: dict[int, list[int]] = {}  # account id -> notional, haircut
+        self.first_adl_ns: int | None = None
         self._fund: list[tuple[np.ndarray, np.ndarray]] = []
         self._liquidations: list[np.ndarray] = []
         self._adl: list[int] = []
@@ -81,6 +82,8 @@ class Watch:
         """Add up what each winner gave away against the mark of the instant."""
         if self.account is not None:
             self.account.adl(fills)
+        if fills and self.first_adl_ns is None:
+            self.first_adl_ns = fills[0].time_ns
         for fill in fills:
             sums = self._winners.setdefault(fill.counterparty_id, [0, 0])
             sums[0] += fill.notional
@@ -113,10 +116,7 @@ class Watch:
 
     def path(self, first_ns: int, last_ns: int) -> dict[str, list[int]]:
         """Fund, mark and the counts so far at evenly spaced times, both ends included."""
-        span = last_ns - first_ns
-        times = np.array(
-            [first_ns + span * step // (PATH_POINTS - 1) for step in range(PATH_POINTS)], np.int64
-        )
+        times = np.array(path_times(first_ns, last_ns), np.int64)
         started = np.concatenate([np.zeros(0, np.int64), *self._liquidations])
         return {
             "time_ns": times.tolist(),
@@ -125,6 +125,12 @@ class Watch:
             "liquidations": np.searchsorted(started, times, side="right").tolist(),
             "adl_fills": np.searchsorted(np.array(self._adl), times, side="right").tolist(),
         }
+
+
+def path_times(first_ns: int, last_ns: int) -> list[int]:
+    """The times of a path: evenly spaced, both ends included."""
+    span = last_ns - first_ns
+    return [first_ns + span * step // (PATH_POINTS - 1) for step in range(PATH_POINTS)]
 
 
 def _held(times: np.ndarray, pieces: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[int]:
@@ -157,6 +163,7 @@ def outputs(report: Report, watch: Watch, population: str) -> dict[str, Any]:
     cut, worst = watch.winner_cuts()
     found |= {"winner_cut_ppm": cut, "winner_cut_max_ppm": worst}
     found["fund_fall_quote"] = summary.fund_start_quote - summary.fund_min_quote
+    found["first_adl_ns"] = watch.first_adl_ns
     for name in ("open", *(end.name.lower() for end in c.LiquidationEnd if end)):
         found[f"ended_{name}_count"] = summary.liquidation_ends.get(name, 0)
     for market in report.markets:

@@ -10,7 +10,7 @@ import polars as pl
 
 from engine.replay import warm_up
 from engine.study.cluster import run_on_cluster
-from engine.study.dataset import PAGE, Dataset, column_types, read_rows
+from engine.study.dataset import PAGE, Dataset, column_types, read_paths, read_rows
 from engine.study.page import sweep_page
 from engine.study.plan import LoadedStudy, check_plan, load_study, requests
 from engine.study.row import Request, Result, run_request
@@ -64,13 +64,13 @@ def sweep(
     try:
         progress(len(plan) - made, len(plan))
         for place, result in enumerate(_results(left, first, workers, cluster, scheduler)):
-            data.add(result.row)
+            data.add(result.row, result.path.get("fund_quote", ()))
             progress(len(plan) - made + place + 1, len(plan))
     finally:
         data.close()
     wall_ns = time.perf_counter_ns() - started
     swept = Swept(study, folder, read_rows(folder), made, wall_ns)
-    (folder / PAGE).write_text(sweep_page(study, swept.rows), encoding="utf-8")
+    (folder / PAGE).write_text(sweep_page(study, swept.rows, read_paths(folder)), encoding="utf-8")
     return swept
 
 
