@@ -45,6 +45,15 @@ def _addresses(parts_count: int) -> np.ndarray:
     return words[FIRST_PART_WORD:]
 
 
+def join_events(parts: list[np.ndarray]) -> np.ndarray:
+    """EVENT rows one after the other, copied as bytes.
+
+    >>> len(join_events([np.zeros(2, EVENT), np.zeros(3, EVENT)]))
+    5
+    """
+    return np.concatenate([part.view(np.uint8) for part in parts]).view(EVENT)
+
+
 class Exchange:
     """A deterministic exchange for one venue profile.
 
@@ -78,6 +87,8 @@ class Exchange:
         )
         self._unit_room = events_per_unit_max(self.block.rows)
         self._events = np.empty(self._unit_room + events_slack, dtype=EVENT)
+        # numpy copies structured rows field by field, bytes at once
+        self._event_bytes = self._events.view(np.uint8).reshape(-1, EVENT.itemsize)
         self._fault: str | None = None
         self.relink()
 
@@ -96,7 +107,7 @@ class Exchange:
         fails, and from then on.
         """
         parts = list(self.stream(commands))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else join_events(parts)
 
     def stream(self, commands: np.ndarray) -> Iterator[np.ndarray]:
         """Like `submit`, but yields the events in the portions in which they were drained."""
@@ -121,7 +132,8 @@ class Exchange:
                 seq = int(words[H.SEQ])
                 self._fault = f"command {seq}: {error}"
                 raise EngineFault(self._fault) from error
-            yield self._events[: words[H.EVENTS_COUNT]].copy()
+            count = words[H.EVENTS_COUNT]
+            yield self._event_bytes[:count].copy().reshape(-1).view(EVENT)
             if done == len(commands):
                 return
 

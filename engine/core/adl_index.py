@@ -1,21 +1,21 @@
 """The index that finds the best of a side without scoring all of it; part of R83.
 
 What a score is made of is bounded by two numbers of a position that do not move with the mark: its
-entry value per lot, and the money behind it per lot. Positions lie in cells of that plane, and a
-cell's least and greatest numbers bound every score in it at any mark. Cells are opened from the
-highest bound down, until the best score found is above every bound left; so the order is that of a
-full ranking, to the last tie. A cross domain of several legs has no such numbers: all of those lie
-in one cell that is always opened.
+entry value per lot, and its own money per lot, beside profit and loss. Lines of cells are ranges of
+the first (and of the maintenance rate or the leverage, where the score has one), columns ranges of
+the second; the ranges are quantiles of the side when it was indexed. A cell bounds every score in
+it at any mark, and along a line the bounds only fall. Cells are opened from the highest bound down,
+until the best score found is above every bound left: the order is that of a full ranking, to the
+last tie. A cross domain of several legs has no such numbers; all of those are scored first.
 
 A side is indexed when somebody is to be deleveraged there, kept up by whoever is touched, and
-dropped when that has cost as much as building it.
+dropped when that has cost some times what building it costs.
 """
 
-from engine.constants import PPB, PPM, AdlScore, Payoff
+from engine.constants import PPB, AdlScore, Payoff
 from engine.core.arithmetic import (
     divide_up,
     first_bit_from,
-    last_bit_to,
     mul_div_bounded,
     mul_div_up,
     with_bit,
@@ -23,14 +23,18 @@ from engine.core.arithmetic import (
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import DOMAIN_BITS, is_system, position_notional
 from engine.core.margin import maintenance_margin, notional
+from engine.core.sorting import sort_keys
 from engine.core.state import (
     H,
     accounts,
     adl_cells,
+    adl_edges,
     adl_grids,
     adl_heap,
+    adl_lines,
     adl_nodes,
-    adl_words,
+    adl_order,
+    adl_used,
     header,
     markets,
     positions,
@@ -38,13 +42,18 @@ from engine.core.state import (
 )
 
 BOUND_MAX = 2**60  # scores saturate here; a bound that reaches it says nothing
-UNIT_BITS, RATIO_MAX = 20, 2**24 - 1  # of ratios to the notional of a lot
-WIN_ROWS, LOSE_ROWS, LOW_COLUMNS, COLUMN_COUNT = 96, 48, 16, 32
-LOOSE = (WIN_ROWS + LOSE_ROWS) * COLUMN_COUNT  # the cell of those without two such numbers
-CELLS = LOOSE + 1
-CELL_WORDS = CELLS // 64 + 1
+LINE_COUNT, COLUMN_COUNT = 256, 256
+USED_WORDS = COLUMN_COUNT // 64  # a bit for every cell of a line that may hold somebody
+PLANE_BITS = 60  # of an entry value, below the plane in the key of a line
+LOOSE = LINE_COUNT  # the line of those without two such numbers; all in its first cell
+LINES = LINE_COUNT + 1
+CELLS = LINES * COLUMN_COUNT
+EDGES = LINE_COUNT + COLUMN_COUNT
+RATE_UNIT = 10**12
+FINER = RATE_UNIT // PPB
+SAMPLE_MAX = 8_192
 PART_MOVED = 16  # a side is indexed anew when the mark has moved by one part in so many
-WORK_MIN = 1_000
+WORK_MIN, WORK_FACTOR, LINK_WORK = 1_000, 16, 4  # the unit of work is one exact score
 
 
 @inlined
@@ -65,15 +74,6 @@ def is_indexable(s, market):
 # -- where a position lies --------------------------------------------------------------------
 
 
-@inlined
-def step_of(value, bits):
-    """Which of the steps that grow geometrically, 2**bits of them an octave, holds a value >= 0."""
-    if value < 2 << bits:
-        return value
-    shift = last_bit_to(value, 62) - bits
-    return (shift << bits) + (value >> shift)
-
-
 @kernel
 def is_alone(s, row):
     """Whether nothing but this leg moves its domain's equity with a mark."""
@@ -90,75 +90,103 @@ def is_alone(s, row):
 
 
 @inlined
-def behind(s, row):
-    """The money of a domain beside what its leg has won or lost."""
+def entry_of(s, row):
+    """Entry value of a lot, rounded down."""
     position = positions(s)[row]
-    if position["isolated"] != 0:
-        return position["margin_quote"]
-    return accounts(s)[position["account_row"]]["wallet_quote"]
-
-
-@kernel
-def cell_of(s, row, unit):
-    """The cell of a leg where a lot's notional is `unit`."""
-    if not is_alone(s, row):
-        return LOOSE
-    position = positions(s)[row]
-    market = markets(s)[position["market_id"]]
-    size = abs(position["lots"])
-    won = unit - abs(position["entry_quote"]) // size
-    if (market["payoff"] == Payoff.LINEAR) != (position["lots"] > 0):
-        won = -won
-    ratio = mul_div_bounded(abs(won), 1 << UNIT_BITS, unit, RATIO_MAX)
-    line = step_of(ratio, 2) if won > 0 else WIN_ROWS + step_of(ratio, 1)
-    own = max(0, behind(s, row)) // size
-    ratio = mul_div_bounded(own, 1 << UNIT_BITS, unit, RATIO_MAX)
-    column = min(COLUMN_COUNT - 1, max(0, step_of(ratio, 1) - LOW_COLUMNS))
-    return line * COLUMN_COUNT + column
+    return abs(position["entry_quote"]) // abs(position["lots"])
 
 
 @inlined
-def top_rate(s, row, market):
-    """A rate of maintenance that the leg stays below until the side is indexed anew."""
-    if header(s)[H.ADL_SCORE] != AdlScore.WALLET_PCT_MARGIN_RATIO:
-        return 0
+def own_of(s, row):
+    """Money of the domain per lot beside what its leg has won or lost, rounded down."""
     position = positions(s)[row]
-    size = position_notional(s, row)
-    size += size // (PART_MOVED // 4) + 1
+    own = position["margin_quote"]
+    if position["isolated"] == 0:
+        own = accounts(s)[position["account_row"]]["wallet_quote"]
+    return own // abs(position["lots"])
+
+
+@kernel
+def top_rate(s, row):
+    """A rate of maintenance, by RATE_UNIT, that the leg stays below until the side is indexed anew:
+    that of a larger size, since rates grow with it, and what rounding up adds to it."""
+    position = positions(s)[row]
+    market = markets(s)[position["market_id"]]
+    now = position_notional(s, row) + 1
+    size = now + now // (PART_MOVED // 4)
     margin = maintenance_margin(
         s, market, position["lots"], size, position["entry_quote"], position["leverage"]
     )
-    return mul_div_up(margin, PPM, size) + 1
+    return mul_div_up(margin, RATE_UNIT, size) + 2 * RATE_UNIT // now + 1
+
+
+@inlined
+def rate_of(s, row):
+    """The maintenance rate, where the score has one."""
+    wanted = header(s)[H.ADL_SCORE] == AdlScore.WALLET_PCT_MARGIN_RATIO
+    return top_rate(s, row) if wanted else 0
+
+
+@inlined
+def plane_of(s, rate, leverage):
+    """The range a leg is in: of its maintenance rate, of its leverage, or the only one."""
+    rule = header(s)[H.ADL_SCORE]
+    if rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
+        percent = RATE_UNIT // 100
+        return (rate > percent) + (2 * rate > 5 * percent) + (rate > 10 * percent)
+    if rule == AdlScore.RETURN_TIMES_LEVERAGE:
+        return (leverage > 5) + (leverage > 20) + (leverage > 50)
+    return 0
+
+
+@inlined
+def line_key(s, row, rate):
+    """What lines are ranges of: the plane, then the entry value."""
+    plane = plane_of(s, rate, positions(s)[row]["leverage"])
+    return (plane << PLANE_BITS) + min(entry_of(s, row), (1 << PLANE_BITS) - 1)
+
+
+@inlined
+def range_of(s, first, count, value):
+    """Which of `count` ranges holds a value; their lower edges ascend from row first + 1 on."""
+    edges = adl_edges(s)
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high + 1) >> 1
+        if edges[first + middle] <= value:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 @kernel
 def link(s, row, grid):
-    """Put a leg into its cell, and widen what the cell says."""
+    """Put a leg into its cell, and widen what line and cell say."""
     position = positions(s)[row]
-    market = markets(s)[position["market_id"]]
-    place = cell_of(s, row, adl_grids(s)[grid]["unit_quote"])
-    cell = adl_cells(s)[grid * CELLS + place]
-    node = adl_nodes(s)[row]
-    size, entry = abs(position["lots"]), abs(position["entry_quote"])
-    low, high, own = entry // size, divide_up(entry, size), behind(s, row) // size
-    if cell["head"] == 0:
-        cell["entry_min"] = low
-        cell["entry_max"] = high
-        cell["own_min"] = own
-        cell["rate_max"] = 0
-        cell["leverage_max"] = 0
-        at = grid * CELL_WORDS + (place >> 6)
-        adl_words(s)[at] = with_bit(adl_words(s)[at], place & 63)
-    else:
+    entry, own, leverage = entry_of(s, row), own_of(s, row), position["leverage"]
+    rate = rate_of(s, row)
+    place, column = LOOSE, 0
+    if is_alone(s, row):
+        place = range_of(s, grid * EDGES, LINE_COUNT, line_key(s, row, rate))
+        column = range_of(s, grid * EDGES + LINE_COUNT, COLUMN_COUNT, own)
+    line = adl_lines(s)[grid * LINES + place]
+    at = grid * CELLS + place * COLUMN_COUNT + column
+    cell, node = adl_cells(s)[at], adl_nodes(s)[row]
+    high = max(1, divide_up(abs(position["entry_quote"]), abs(position["lots"])))
+    fresh = line["entry_max"] == 0
+    line["entry_min"] = entry if fresh else min(line["entry_min"], entry)
+    line["entry_max"] = high if fresh else max(line["entry_max"], high)
+    line["rate_max"] = max(line["rate_max"], rate)
+    line["leverage_max"] = max(line["leverage_max"], leverage)
+    word = (grid * LINES + place) * USED_WORDS + (column >> 6)
+    adl_used(s)[word] = with_bit(adl_used(s)[word], column & 63)
+    cell["own_min"] = own if cell["head"] == 0 else min(cell["own_min"], own)
+    if cell["head"] != 0:
         adl_nodes(s)[cell["head"]]["prev"] = row
-        cell["entry_min"] = min(cell["entry_min"], low)
-        cell["entry_max"] = max(cell["entry_max"], high)
-        cell["own_min"] = min(cell["own_min"], own)
-    cell["rate_max"] = max(cell["rate_max"], top_rate(s, row, market))
-    cell["leverage_max"] = max(cell["leverage_max"], position["leverage"])
     node["next"] = cell["head"]
     node["prev"] = 0
-    node["place"] = grid * CELLS + place
+    node["place"] = at
     cell["head"] = row
 
 
@@ -166,8 +194,6 @@ def link(s, row, grid):
 def unlink(s, row):
     """Take a leg out of its cell; an empty cell keeps its bit until the side is indexed anew."""
     node = adl_nodes(s)[row]
-    if node["place"] == 0:
-        return
     if node["prev"] != 0:
         adl_nodes(s)[node["prev"]]["next"] = node["next"]
     else:
@@ -192,30 +218,85 @@ def spend(s, grid, work):
         header(s)[H.ADL_LIVE] -= 1
 
 
+@inlined
+def is_of_side(s, row, long):
+    """Whether a leg of the market is a user's open position on the side."""
+    lots = positions(s)[row]["lots"]
+    mine = lots > 0 if long != 0 else lots < 0
+    return mine and not is_system(s, positions(s)[row]["account_row"])
+
+
+@kernel
+def sample_side(s, market_id, long, stride, own):
+    """Every stride-th of a side: what lines or columns are ranges of, ascending in ADL_ORDER."""
+    count, seen = 0, 0
+    row = markets(s)[market_id]["position_head"]
+    while row != 0:
+        if is_of_side(s, row, long):
+            if seen % stride == 0:
+                value = own_of(s, row) if own != 0 else line_key(s, row, rate_of(s, row))
+                adl_order(s)[count] = value
+                count += 1
+            seen += 1
+        row = positions(s)[row]["market_next"]
+    sort_keys(adl_order(s), count)
+    return count
+
+
+@kernel
+def write_edges(s, first, ranges, count):
+    """Lower edges of ranges that hold equal parts of the sample; no range spans two planes."""
+    plane = adl_order(s)[0] >> PLANE_BITS
+    for index in range(1, ranges):
+        edge = adl_order(s)[index * count // ranges]
+        if edge >> PLANE_BITS != plane:
+            plane = edge >> PLANE_BITS
+            edge = plane << PLANE_BITS
+        adl_edges(s)[first + index] = edge
+
+
+@kernel
+def clear_side(s, market_id, long):
+    """Empty every cell; the number of positions that the side has."""
+    grid = grid_of(market_id, long)
+    for place in range(grid * CELLS, (grid + 1) * CELLS):
+        adl_cells(s)[place]["head"] = 0
+    for place in range(grid * LINES, (grid + 1) * LINES):
+        adl_lines(s)[place]["entry_max"] = 0
+        adl_lines(s)[place]["rate_max"] = 0
+        adl_lines(s)[place]["leverage_max"] = 0
+    for word in range(grid * LINES * USED_WORDS, (grid + 1) * LINES * USED_WORDS):
+        adl_used(s)[word] = 0
+    count = 0
+    row = markets(s)[market_id]["position_head"]
+    while row != 0:
+        if adl_nodes(s)[row]["place"] // CELLS == grid:
+            adl_nodes(s)[row]["place"] = 0
+        if is_of_side(s, row, long):
+            count += 1
+        row = positions(s)[row]["market_next"]
+    return count
+
+
 @part(NOTHING)
 def index_side(s, market_id, long):
     """Index one side of a market from its list of legs."""
     grid = grid_of(market_id, long)
-    side, market, table = adl_grids(s)[grid], markets(s)[market_id], positions(s)
-    for place in range(grid * CELLS, (grid + 1) * CELLS):
-        adl_cells(s)[place]["head"] = 0
-    for place in range(grid * CELL_WORDS, (grid + 1) * CELL_WORDS):
-        adl_words(s)[place] = 0
-    side["mark_price"] = market["mark_price"]
-    side["unit_quote"] = max(1, notional(market, 1, market["mark_price"]))
-    count = 0
+    side, market = adl_grids(s)[grid], markets(s)[market_id]
+    count = clear_side(s, market_id, long)
+    stride = count // SAMPLE_MAX + 1
+    if count != 0:
+        sampled = sample_side(s, market_id, long, stride, 0)
+        write_edges(s, grid * EDGES, LINE_COUNT, sampled)
+        sampled = sample_side(s, market_id, long, stride, 1)
+        write_edges(s, grid * EDGES + LINE_COUNT, COLUMN_COUNT, sampled)
     row = market["position_head"]
     while row != 0:
-        node = adl_nodes(s)[row]
-        lots = table[row]["lots"]
-        if node["place"] // CELLS == grid:
-            node["place"] = 0
-        mine = lots > 0 if long != 0 else lots < 0
-        if mine and not is_system(s, table[row]["account_row"]):
+        if is_of_side(s, row, long):
             link(s, row, grid)
-            count += 1
-        row = table[row]["market_next"]
-    side["work_left"] = WORK_MIN + count
+        row = positions(s)[row]["market_next"]
+    side["mark_price"] = market["mark_price"]
+    side["work_left"] = WORK_MIN + WORK_FACTOR * count
     if side["live"] == 0:
         side["live"] = 1
         header(s)[H.ADL_LIVE] += 1
@@ -232,11 +313,11 @@ def keep_up(s, account_row):
         grid = adl_nodes(s)[row]["place"] // CELLS
         if adl_grids(s)[grid]["live"] != 0:
             unlink(s, row)  # it may be on the other side by now
-            spend(s, grid, 1)
+            spend(s, grid, LINK_WORK)
         grid = grid_of(position["market_id"], 1 if position["lots"] > 0 else 0)
         if position["lots"] != 0 and adl_grids(s)[grid]["live"] != 0:
             link(s, row, grid)
-            spend(s, grid, 1)
+            spend(s, grid, LINK_WORK)
         row = position["account_next"]
 
 
@@ -252,28 +333,31 @@ def ratio_above(numerator, denominator):
 
 
 @kernel
-def bound_of(s, cell, unit, gains):
-    """No score in the cell is above this, where a lot's notional is `unit`, give or take one."""
+def bound_of(s, line, own, unit, gains):
+    """No score in a line, of those with at least so much of their own, is above this, where a lot's
+    notional is `unit`, give or take one."""
     rule = header(s)[H.ADL_SCORE]
     low, high = max(1, unit - 1), unit + 1
-    won_most = high - cell["entry_min"] if gains else cell["entry_max"] - low
-    won_least = low - cell["entry_max"] if gains else cell["entry_min"] - high
-    equity = cell["own_min"] + won_least
+    won_most = high - line["entry_min"] if gains else line["entry_max"] - low
+    won_least = low - line["entry_max"] if gains else line["entry_min"] - high
+    equity = own + won_least
     if rule == AdlScore.PRICE_GAIN_TIMES_LEVERAGE:
-        first = ratio_above(cell["entry_max"], low)
+        first = ratio_above(line["entry_max"], low)
         if gains:
-            first = ratio_above(high, cell["entry_min"])
+            first = ratio_above(high, line["entry_min"])
         second = ratio_above(high, equity)
     elif won_most <= 0:
         return 0
     elif rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
-        first = ratio_above(won_most, cell["own_min"])
-        second = ratio_above(mul_div_up(high, cell["rate_max"], PPM) + 1, equity)
+        first = ratio_above(won_most, own)
+        second = BOUND_MAX
+        if equity > 0:
+            second = mul_div_bounded(high, line["rate_max"], equity, BOUND_MAX) // FINER + 2
     elif rule == AdlScore.RETURN_TIMES_LEVERAGE:
-        first = ratio_above(won_most * cell["leverage_max"], low)
+        first = ratio_above(won_most * line["leverage_max"], low)
         second = ratio_above(high, equity)
     else:
-        first = ratio_above(won_most, cell["entry_min"] if gains else cell["entry_max"])
+        first = ratio_above(won_most, line["entry_min"] if gains else line["entry_max"])
         second = ratio_above(high, equity)
     if first >= BOUND_MAX or second >= BOUND_MAX:
         return BOUND_MAX
@@ -298,42 +382,70 @@ def sift_cells(heap, root, end):
     heap[root]["place"] = place
 
 
+@kernel
+def next_cell(s, grid, place, column):
+    """The first column of a line, from one on, that holds somebody; COLUMN_COUNT if none does."""
+    first = (grid * LINES + place) * USED_WORDS
+    while column < COLUMN_COUNT:
+        bit = first_bit_from(adl_used(s)[first + (column >> 6)], column & 63)
+        column = (column & ~63) + bit  # bit 64 is the first of the next word
+        if bit < 64:
+            if adl_cells(s)[grid * CELLS + place * COLUMN_COUNT + column]["head"] != 0:
+                break
+            column += 1
+    return column
+
+
+@kernel
+def bound_cell(s, slot, market_id, long, place, column):
+    """Write a cell and its bound into a row of the heap."""
+    grid, market = grid_of(market_id, long), markets(s)[market_id]
+    at = grid * CELLS + place * COLUMN_COUNT + column
+    bound = BOUND_MAX
+    if place != LOOSE:
+        unit = notional(market, 1, market["mark_price"])
+        gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
+        own = adl_cells(s)[at]["own_min"]
+        bound = bound_of(s, adl_lines(s)[grid * LINES + place], own, unit, gains)
+    adl_heap(s)[slot]["bound"] = bound
+    adl_heap(s)[slot]["place"] = at
+
+
 @part(INT)
 def open_index(s, market_id, long):
-    """Bring a side up to date and bound its cells; how many of them hold something."""
+    """Bring a side up to date and put the first cell of every line on the heap; how many."""
     grid = grid_of(market_id, long)
-    side, market = adl_grids(s)[grid], markets(s)[market_id]
+    side, mark = adl_grids(s)[grid], markets(s)[market_id]["mark_price"]
     for index in range(header(s)[H.TOUCHED_COUNT] if header(s)[H.ADL_LIVE] != 0 else 0):
         keep_up(s, touched(s)[index] >> DOMAIN_BITS)
-    moved = abs(market["mark_price"] - side["mark_price"])
-    if side["live"] == 0 or moved > side["mark_price"] // PART_MOVED:
+    if side["live"] == 0 or abs(mark - side["mark_price"]) > side["mark_price"] // PART_MOVED:
         index_side(s, market_id, long)
-    unit = notional(market, 1, market["mark_price"])
-    gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
-    heap, count = adl_heap(s), 0
-    for word in range(CELL_WORDS):
-        bits = adl_words(s)[grid * CELL_WORDS + word]
-        bit = first_bit_from(bits, 0) if bits != 0 else 64
-        while bit < 64:
-            place = (word << 6) + bit
-            cell = adl_cells(s)[grid * CELLS + place]
-            if cell["head"] != 0:
+    count = 0
+    for place in range(LINES):
+        if adl_lines(s)[grid * LINES + place]["entry_max"] != 0:
+            column = next_cell(s, grid, place, 0)
+            if column != COLUMN_COUNT:
                 count += 1
-                bound = BOUND_MAX if place == LOOSE else bound_of(s, cell, unit, gains)
-                heap[count]["bound"] = bound
-                heap[count]["place"] = grid * CELLS + place
-            bit = first_bit_from(bits, bit + 1) if bit < 63 else 64
+                bound_cell(s, count, market_id, long, place, column)
     for root in range(count // 2, 0, -1):
-        sift_cells(heap, root, count)
+        sift_cells(adl_heap(s), root, count)
     return count
 
 
-@inlined
-def take_cell(s, count):
-    """Take the cell with the highest bound off a heap of `count`; the first of its legs."""
+@kernel
+def take_cell(s, market_id, long, count):
+    """Take the cell with the highest bound off the heap of `count`, the next of its line takes its
+    place: the first leg of the cell, and how many cells there are then."""
     heap = adl_heap(s)
-    place = heap[1]["place"]
-    heap[1]["bound"] = heap[count]["bound"]
-    heap[1]["place"] = heap[count]["place"]
-    sift_cells(heap, 1, count - 1)
-    return adl_cells(s)[place]["head"]
+    at = heap[1]["place"] - grid_of(market_id, long) * CELLS
+    place, column = at // COLUMN_COUNT, at % COLUMN_COUNT
+    head = adl_cells(s)[heap[1]["place"]]["head"]
+    column = next_cell(s, grid_of(market_id, long), place, column + 1)
+    if column != COLUMN_COUNT:
+        bound_cell(s, 1, market_id, long, place, column)
+    else:
+        heap[1]["bound"] = heap[count]["bound"]
+        heap[1]["place"] = heap[count]["place"]
+        count -= 1
+    sift_cells(heap, 1, count)
+    return head, count

@@ -167,14 +167,13 @@ def write_rank(s, slot, row):
 
 
 @part(INT)
-def rank_cells(s, cells, left, winners, without_row):
+def rank_cells(s, market_id, long, cells, left, winners, without_row):
     """Open cells until the best rank is above the bound of every closed one. RANKS is a heap of
     `left`; returns how many there are then, and leaves the number of closed cells in row 0 of
     ADL_HEAP."""
     heap, closed = ranks(s), adl_heap(s)
     while cells > 0 and (left == 0 or closed[1]["bound"] >= heap[1]["score"]):
-        row = take_cell(s, cells)
-        cells -= 1
+        row, cells = take_cell(s, market_id, long, cells)
         while row != 0:
             account_row = positions(s)[row]["account_row"]
             if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
@@ -207,17 +206,17 @@ def deleverage(s, position_row, price):
     winners = 1 if header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS else 0
     long = 1 if position["lots"] < 0 else 0
     indexed = is_indexable(s, markets(s)[market_id])
-    left, cells, place = 0, 0, 0
+    left, place = 0, 0
+    cells = open_index(s, market_id, long) if indexed else 0
     if not indexed or header(s)[H.CHECK_INDEX] != 0:
         left = rank_side(s, market_id, long, winners, without_row)
     if indexed:
-        keep_order(s, left)
-        left, cells = 0, open_index(s, market_id, long)
+        left = keep_order(s, left)
     heap = ranks(s)
     while position["lots"] != 0:
         if cells > 0:
             before = left
-            left = rank_cells(s, cells, left, winners, without_row)
+            left = rank_cells(s, market_id, long, cells, left, winners, without_row)
             cells = adl_heap(s)[0]["place"]
             spend(s, grid_of(market_id, long), left - before)
         if left == 0:
@@ -233,11 +232,13 @@ def deleverage(s, position_row, price):
 
 @kernel
 def keep_order(s, left):
-    """The whole order of a side, from the heap of `left`, for the index to be held against."""
+    """The whole order of a side, from the heap of `left`, for the index to be held against; how
+    many are left on the heap: nobody."""
     heap = ranks(s)
     for place in range(1, left + 1):
         adl_order(s)[place] = heap[1]["position_row"]
         pop_rank(heap, left + 1 - place)
+    return 0
 
 
 @kernel

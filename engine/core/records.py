@@ -235,22 +235,19 @@ RANK = np.dtype(
     ]
 )
 
-# The index of deleveraging: where a leg lies; a side of a market; a cell of that side, and what
-# bounds everybody in it, in money per lot; a heap of cells.
+# The index of deleveraging: where a leg lies; a side of a market; a line of its cells, with what
+# bounds everybody in it in money per lot; a cell; a heap of cells.
 ADL_NODE = np.dtype([("next", "<i4"), ("prev", "<i4"), ("place", "<i8")])  # place 0: nowhere
-ADL_GRID = np.dtype(
-    [("live", "<i8"), ("mark_price", "<i8"), ("unit_quote", "<i8"), ("work_left", "<i8")]
-)
-ADL_CELL = np.dtype(
+ADL_GRID = np.dtype([("live", "<i8"), ("mark_price", "<i8"), ("work_left", "<i8")])
+ADL_LINE = np.dtype(
     [
-        ("head", "<i4"),
-        ("leverage_max", "<i4"),
         ("entry_min", "<i8"),
-        ("entry_max", "<i8"),
-        ("own_min", "<i8"),  # beside profit and loss
-        ("rate_max", "<i8"),  # ppm
+        ("entry_max", "<i8"),  # 0: nobody has been in it
+        ("rate_max", "<i8"),  # parts of RATE_UNIT
+        ("leverage_max", "<i8"),
     ]
 )
+ADL_CELL = np.dtype([("head", "<i8"), ("own_min", "<i8")])  # own: beside profit and loss
 ADL_BOUND = np.dtype([("bound", "<i8"), ("place", "<i8")])
 
 INT32 = np.dtype("<i4")

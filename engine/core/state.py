@@ -23,6 +23,7 @@ from engine.core.records import (
     ADL_BOUND,
     ADL_CELL,
     ADL_GRID,
+    ADL_LINE,
     ADL_NODE,
     CASE,
     CURVE,
@@ -242,8 +243,12 @@ class H(IntEnum):
     ADL_GRIDS_ROWS = auto()
     ADL_CELLS_AT = auto()
     ADL_CELLS_ROWS = auto()
-    ADL_WORDS_AT = auto()
-    ADL_WORDS_ROWS = auto()
+    ADL_LINES_AT = auto()
+    ADL_LINES_ROWS = auto()
+    ADL_USED_AT = auto()
+    ADL_USED_ROWS = auto()
+    ADL_EDGES_AT = auto()
+    ADL_EDGES_ROWS = auto()
     ADL_HEAP_AT = auto()
     ADL_HEAP_ROWS = auto()
     ADL_ORDER_AT = auto()
@@ -362,7 +367,9 @@ funds = _make_view(H.FUNDS_AT, H.FUNDS_ROWS, FUND)
 adl_nodes = _make_view(H.ADL_NODES_AT, H.ADL_NODES_ROWS, ADL_NODE)
 adl_grids = _make_view(H.ADL_GRIDS_AT, H.ADL_GRIDS_ROWS, ADL_GRID)
 adl_cells = _make_view(H.ADL_CELLS_AT, H.ADL_CELLS_ROWS, ADL_CELL)
-adl_words = _make_view(H.ADL_WORDS_AT, H.ADL_WORDS_ROWS, INT64)
+adl_lines = _make_view(H.ADL_LINES_AT, H.ADL_LINES_ROWS, ADL_LINE)
+adl_used = _make_view(H.ADL_USED_AT, H.ADL_USED_ROWS, INT64)
+adl_edges = _make_view(H.ADL_EDGES_AT, H.ADL_EDGES_ROWS, INT64)
 adl_heap = _make_view(H.ADL_HEAP_AT, H.ADL_HEAP_ROWS, ADL_BOUND)
 adl_order = _make_view(H.ADL_ORDER_AT, H.ADL_ORDER_ROWS, INT64)
 lacking = _make_view(H.LACKING_AT, H.LACKING_ROWS, LACKING)

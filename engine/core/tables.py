@@ -29,7 +29,7 @@ from engine.constants import (
     TierMode,
 )
 from engine.core import records
-from engine.core.adl_index import CELL_WORDS, CELLS
+from engine.core.adl_index import CELLS, EDGES, LINES, USED_WORDS
 from engine.core.policies import COLUMNS, OPTION_WORDS
 from engine.core.slots import home_slot
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
@@ -135,8 +135,10 @@ def table_rows(
         "ADL_NODES": positions,
         "ADL_GRIDS": 2 * (1 + len(markets)),
         "ADL_CELLS": CELLS * 2 * (1 + len(markets)),
-        "ADL_WORDS": CELL_WORDS * 2 * (1 + len(markets)),
-        "ADL_HEAP": CELLS + 1,
+        "ADL_LINES": LINES * 2 * (1 + len(markets)),
+        "ADL_USED": USED_WORDS * LINES * 2 * (1 + len(markets)),
+        "ADL_EDGES": EDGES * 2 * (1 + len(markets)),
+        "ADL_HEAP": LINES + 1,
         "ADL_ORDER": positions,
         "SHARES": OPTION_WORDS + COLUMNS * positions,
         "LACKING": levels if any(remembers(curve) for curve in curves.values()) else 1,
@@ -203,7 +205,9 @@ DTYPES = {
     "ADL_NODES": records.ADL_NODE,
     "ADL_GRIDS": records.ADL_GRID,
     "ADL_CELLS": records.ADL_CELL,
-    "ADL_WORDS": records.INT64,
+    "ADL_LINES": records.ADL_LINE,
+    "ADL_USED": records.INT64,
+    "ADL_EDGES": records.INT64,
     "ADL_HEAP": records.ADL_BOUND,
     "ADL_ORDER": records.INT64,
     "SHARES": records.INT64,
