@@ -173,7 +173,8 @@ def peer_bars(peers: list[Peer]) -> Figure:
         )
     ]
     height = 120 + 44 * len(peers)
-    across = _axis("Millions of messages a second", type="log", tickformat="~g")
+    decades = [one * 10**power for power in (-2, -1, 0, 1) for one in (1, 2, 5)]
+    across = _axis("Millions of messages a second", type="log", tickvals=decades)
     return _figure(data, height, xaxis=across, yaxis=_axis(""), barmode="group")
 
 

@@ -150,17 +150,17 @@ def _table(table: Table, figures: dict[str, Figure]) -> list[str]:
 
 
 def merged(old: Table, new: Table) -> Table:
-    """What a folder holds, with the rows of a run of some groups renewed.
+    """What a folder holds, with the groups that a run measured renewed.
 
     Only rows of the same program on the same processor, of the same length, are kept.
     """
     same = [(t.quick, t.machine.processor, t.machine.crashtape) for t in (old, new)]
     if same[0] != same[1]:
         return new
-    renewed = {(row.key, row.size): row for row in new.rows}
-    rows = [renewed.pop((row.key, row.size), row) for row in old.rows]
-    peers = new.peers or old.peers
-    return msgspec.structs.replace(new, rows=[*rows, *renewed.values()], peers=peers)
+    renewed = {row.group for row in new.rows}
+    rows = [*new.rows, *(row for row in old.rows if row.group not in renewed)]
+    rows.sort(key=lambda row: new.groups.index(row.group) if row.group in new.groups else -1)
+    return msgspec.structs.replace(new, rows=rows, peers=new.peers or old.peers)
 
 
 def read_tables(folder: Path) -> list[Table]:
