@@ -108,9 +108,11 @@ def _peers(table: Table, figures: dict[str, Figure]) -> list[str]:
         return []
     measured = [peer for peer in table.peers if not peer.reason and peer.unit in GROWS]
     parts = ["<h2>Other engines on the same flows</h2>"]
-    if measured:
-        figures["peers"] = peer_bars(measured)
-        parts.append(chart("peers", "Millions of messages a second, other engines and Crashtape"))
+    for how in dict.fromkeys(peer.how for peer in measured):
+        name = f"peers-{how.replace(' ', '-')}"
+        figures[name] = peer_bars([peer for peer in measured if peer.how == how])
+        words = f"Millions of messages a second, {how}: other engines and Crashtape"
+        parts += [f"<h3>Messages {how}</h3>", chart(name, words)]
     return [*parts, html_table(PEER_HEADS, peer_cells(table), (3, 4, 5))]
 
 
