@@ -318,24 +318,28 @@ def test_the_page_gathers_what_the_folder_holds(tmp_path, driver):
     assert "Latency by the size" not in text
 
 
-def test_a_run_of_some_groups_renews_its_rows_only(tmp_path):
+def test_a_run_of_some_groups_renews_these_only(tmp_path):
     machine = Machine(processor="p", cores=2, load=0.0, python="", numpy="", numba="",
                       crashtape="1", date="")  # fmt: skip
 
     def kept(rows: list[Row], **how: object) -> list[tuple[str, float]]:
         table = Table(kind="throughput", quick=how.pop("quick", False),
-                      machine=replace(machine, **how), rows=rows)  # fmt: skip
+                      machine=replace(machine, **how), rows=rows,
+                      groups=["flows", "ticks", "adl"])  # fmt: skip
         write_results(tmp_path, table)
         found = json.loads((tmp_path / "throughput.json").read_bytes())
         return [(row["work"], row["value"]) for row in found["rows"]]
 
-    first, second = tick_of(1.0, size=10), tick_of(2.0, size=20)
-    assert kept([first, second]) == [("tick-isolated 10", 1.0), ("tick-isolated 20", 2.0)]
-    assert kept([tick_of(3.0, size=20), tick_of(4.0, key="x")]) == [
-        ("tick-isolated 10", 1.0), ("tick-isolated 20", 3.0), ("x 1000000", 4.0)
+    def of(value: float, group: str) -> Row:
+        return replace(tick_of(value), work=group, group=group)
+
+    assert kept([of(1.0, "ticks"), of(2.0, "ticks"), of(3.0, "adl")]) == [
+        ("ticks", 1.0), ("ticks", 2.0), ("adl", 3.0)
     ]  # fmt: skip
-    assert kept([second], quick=True) == [("tick-isolated 20", 2.0)]
-    assert kept([first], crashtape="2") == [("tick-isolated 10", 1.0)]
+    assert kept([of(4.0, "ticks")]) == [("ticks", 4.0), ("adl", 3.0)]
+    assert kept([of(5.0, "flows")]) == [("flows", 5.0), ("ticks", 4.0), ("adl", 3.0)]
+    assert kept([of(6.0, "adl")], quick=True) == [("adl", 6.0)]
+    assert kept([of(7.0, "ticks")], crashtape="2") == [("ticks", 7.0)]
 
 
 def test_lines_say_when_figures_are_provisional():

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from engine import EventKind, Exchange, OrderType, Side, TimeInForce, command
 from engine.bench.page import write_results
-from engine.bench.results import Machine, Row, Table
+from engine.bench.results import Machine, Peer, Row, Table
 from engine.replay import replay
 from engine.report import xray
 from engine.report.charts import cascade
@@ -70,9 +70,15 @@ def pages(run, tmp_path_factory) -> dict[str, Path]:
     sweep(folder / "study.toml", folder / "sweep")
     machine = Machine(processor="x", cores=2, load=3.0, python="", numpy="", numba="",
                       crashtape="", date="")  # fmt: skip
-    ticks = [Row(work="quiet mark tick", value=90.0 + size, unit="ns", size=size, lowest=1.0,
-                 highest=99.0, rounds=3, result="cd") for size in (10, 100)]  # fmt: skip
-    bench = Table(kind="scaling", quick=True, machine=machine, rows=ticks)
+    ticks = [Row(key="tick-cross", work="quiet mark tick", value=90.0 + size, unit="ns", size=size,
+                 lowest=1.0, highest=99.0, rounds=3, result="cd", goal=95.0,
+                 reached=size == 10) for size in (10, 100)]  # fmt: skip
+    book = Row(key="book-x", work="book alone", value=9.0, unit="M/s", size=1, lowest=8.0,
+               highest=9.5, rounds=3, result="ab", goal=8.0, elsewhere=7.0,
+               reached=True)  # fmt: skip
+    peers = [Peer(name="other", flow="book alone", how=how, value=3.0, ours=6.0, ratio=2.0)
+             for how in ("in a batch", "one call each")]  # fmt: skip
+    bench = Table(kind="throughput", quick=True, machine=machine, rows=[book, *ticks], peers=peers)
     return {
         "run": run / "report.html",
         "compare": folder / "compare" / "compare.html",

@@ -154,9 +154,9 @@ def goal_bars(rows: list[Row]) -> Figure:
 
 
 def peer_bars(peers: list[Peer]) -> Figure:
-    """Other engines and ours, flow by flow, on the way in that each pair shares."""
+    """Other engines and ours, flow by flow; all are fed in the same way."""
     peers = peers[::-1]
-    names = [f"{peer.flow}, {peer.name} ({peer.how}): <b>{peer.ratio:.2f} ×</b>" for peer in peers]
+    names = [f"{peer.flow}, {peer.name}: <b>{peer.ratio:.2f} ×</b>" for peer in peers]
     data = [
         {
             "type": "bar",
@@ -173,7 +173,7 @@ def peer_bars(peers: list[Peer]) -> Figure:
         )
     ]
     height = 120 + 44 * len(peers)
-    across = _axis("Millions of messages a second", type="log", tickformat="~g")
+    across = _axis("Millions of messages a second", rangemode="tozero")
     return _figure(data, height, xaxis=across, yaxis=_axis(""), barmode="group")
 
 

@@ -294,13 +294,15 @@ def _fill_book(flow: Recorder, orders: int, rng: np.random.Generator) -> None:
 
 
 def live(flow: Recorder, count: int, rng: np.random.Generator) -> None:
-    """Half new orders, four tenths cancels, a tenth takes about one order: as many stay."""
+    """A tenth takes about one order; the rest are new orders and cancels, so that as many stay."""
+    wanted = len(flow.ids)
     act, pick, third = (rng.random(count).tolist() for _ in range(3))
     away = rng.integers(1, REACH, count).tolist()
     lots = (1 + rng.lognormal(3.0, 1.0, count)).astype(int).tolist()
     for i in range(count):
         side = BUY if pick[i] < 0.5 else SELL
-        if act[i] < 0.5:
+        more = 0.5 - 0.5 * (len(flow.ids) - wanted) / wanted
+        if act[i] < min(0.8, max(0.1, more)):
             flow.passive(side, MID, away[i], lots[i])
         elif act[i] < 0.9:
             flow.cancel(flow.ids[int(third[i] * len(flow.ids))])

@@ -108,9 +108,11 @@ def _peers(table: Table, figures: dict[str, Figure]) -> list[str]:
         return []
     measured = [peer for peer in table.peers if not peer.reason and peer.unit in GROWS]
     parts = ["<h2>Other engines on the same flows</h2>"]
-    if measured:
-        figures["peers"] = peer_bars(measured)
-        parts.append(chart("peers", "Millions of messages a second, other engines and Crashtape"))
+    for how in dict.fromkeys(peer.how for peer in measured):
+        name = f"peers-{how.replace(' ', '-')}"
+        figures[name] = peer_bars([peer for peer in measured if peer.how == how])
+        words = f"Millions of messages a second, {how}: other engines and Crashtape"
+        parts += [f"<h3>Messages {how}</h3>", chart(name, words)]
     return [*parts, html_table(PEER_HEADS, peer_cells(table), (3, 4, 5))]
 
 
@@ -150,17 +152,17 @@ def _table(table: Table, figures: dict[str, Figure]) -> list[str]:
 
 
 def merged(old: Table, new: Table) -> Table:
-    """What a folder holds, with the rows of a run of some groups renewed.
+    """What a folder holds, with the groups that a run measured renewed.
 
     Only rows of the same program on the same processor, of the same length, are kept.
     """
     same = [(t.quick, t.machine.processor, t.machine.crashtape) for t in (old, new)]
     if same[0] != same[1]:
         return new
-    renewed = {(row.key, row.size): row for row in new.rows}
-    rows = [renewed.pop((row.key, row.size), row) for row in old.rows]
-    peers = new.peers or old.peers
-    return msgspec.structs.replace(new, rows=[*rows, *renewed.values()], peers=peers)
+    renewed = {row.group for row in new.rows}
+    rows = [*new.rows, *(row for row in old.rows if row.group not in renewed)]
+    rows.sort(key=lambda row: new.groups.index(row.group) if row.group in new.groups else -1)
+    return msgspec.structs.replace(new, rows=rows, peers=new.peers or old.peers)
 
 
 def read_tables(folder: Path) -> list[Table]:

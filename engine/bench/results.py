@@ -78,6 +78,7 @@ class Row(msgspec.Struct, kw_only=True):
     rounds: int
     result: str  # checksum or digest that every round gave, and that was checked
     note: str = ""
+    group: str = ""  # what `--only` names
     others: float = -1.0
     goal: float | None = None
     elsewhere: float | None = None
@@ -111,6 +112,7 @@ class Table(msgspec.Struct, kw_only=True):
     quick: bool
     machine: Machine
     rows: list[Row]
+    groups: list[str] = []  # every group there is, in order, whether it was measured or not
     peers: list[Peer] = []
 
     @property

@@ -59,8 +59,9 @@ def throughput(
     """The rows of the groups asked for, in the order in which they are printed."""
     machine, goals = this_machine(), load_goals()
     rows = [
-        judged(row, goals, quick)
+        judged(msgspec.structs.replace(row, group=name), goals, quick)
         for name in chosen(only or [])
         for row in watched(GROUPS[name](sizes, say))
     ]
-    return Table(kind="throughput", quick=quick, machine=machine, rows=rows)
+    groups = list(GROUPS)
+    return Table(kind="throughput", quick=quick, machine=machine, rows=rows, groups=groups)
