@@ -16,6 +16,7 @@ from engine.constants import PPB, AdlScore, Payoff
 from engine.core.arithmetic import (
     divide_up,
     first_bit_from,
+    last_bit_to,
     mul_div_bounded,
     mul_div_up,
     with_bit,
@@ -42,16 +43,16 @@ from engine.core.state import (
 )
 
 BOUND_MAX = 2**60  # scores saturate here; a bound that reaches it says nothing
-LINE_COUNT, COLUMN_COUNT = 256, 256
-USED_WORDS = COLUMN_COUNT // 64  # a bit for every cell of a line that may hold somebody
-PLANE_BITS = 60  # of an entry value, below the plane in the key of a line
-LOOSE = LINE_COUNT  # the line of those without two such numbers; all in its first cell
-LINES = LINE_COUNT + 1
-CELLS = LINES * COLUMN_COUNT
-EDGES = LINE_COUNT + COLUMN_COUNT
+CELLS_IN_LINES, LINES_MIN, LINES_MAX = 65_536, 8, 512  # fewer lines have more columns
+COLUMNS_MAX = CELLS_IN_LINES // LINES_MIN
+PLANE_BITS, STEP_BITS = 50, 5  # of an entry value, below the plane in the key of a line
+LOOSE = CELLS_IN_LINES  # the cell of those without two such numbers, a line by itself
+CELLS, LINES = CELLS_IN_LINES + 1, LINES_MAX + 1
+USED_WORDS = CELLS_IN_LINES // 64 + 1  # a bit for every cell that may hold somebody
+EDGES = LINES_MAX + COLUMNS_MAX
 RATE_UNIT = 10**12
-FINER = RATE_UNIT // PPB
-SAMPLE_MAX = 8_192
+FINER, RATE_STEP = RATE_UNIT // PPB, 10**7
+SAMPLE_MAX = 16_384
 PART_MOVED = 16  # a side is indexed anew when the mark has moved by one part in so many
 WORK_MIN, WORK_FACTOR, LINK_WORK = 1_000, 16, 4  # the unit of work is one exact score
 
@@ -128,15 +129,21 @@ def rate_of(s, row):
 
 
 @inlined
+def step_of(value):
+    """Which of the steps that grow geometrically, 2**STEP_BITS an octave, holds a value >= 0."""
+    if value < 2 << STEP_BITS:
+        return value
+    shift = last_bit_to(value, 62) - STEP_BITS
+    return (shift << STEP_BITS) + (value >> shift)
+
+
+@inlined
 def plane_of(s, rate, leverage):
     """The range a leg is in: of its maintenance rate, of its leverage, or the only one."""
     rule = header(s)[H.ADL_SCORE]
     if rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
-        percent = RATE_UNIT // 100
-        return (rate > percent) + (2 * rate > 5 * percent) + (rate > 10 * percent)
-    if rule == AdlScore.RETURN_TIMES_LEVERAGE:
-        return (leverage > 5) + (leverage > 20) + (leverage > 50)
-    return 0
+        return step_of(rate // RATE_STEP)
+    return step_of(leverage) if rule == AdlScore.RETURN_TIMES_LEVERAGE else 0
 
 
 @inlined
@@ -166,27 +173,27 @@ def link(s, row, grid):
     position = positions(s)[row]
     entry, own, leverage = entry_of(s, row), own_of(s, row), position["leverage"]
     rate = rate_of(s, row)
-    place, column = LOOSE, 0
+    columns = adl_grids(s)[grid]["columns"]
+    place = LOOSE
     if is_alone(s, row):
-        place = range_of(s, grid * EDGES, LINE_COUNT, line_key(s, row, rate))
-        column = range_of(s, grid * EDGES + LINE_COUNT, COLUMN_COUNT, own)
-    line = adl_lines(s)[grid * LINES + place]
-    at = grid * CELLS + place * COLUMN_COUNT + column
-    cell, node = adl_cells(s)[at], adl_nodes(s)[row]
+        place = range_of(s, grid * EDGES, CELLS_IN_LINES // columns, line_key(s, row, rate))
+        place = place * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own)
+    line = adl_lines(s)[grid * LINES + place // columns]
+    cell, node = adl_cells(s)[grid * CELLS + place], adl_nodes(s)[row]
     high = max(1, divide_up(abs(position["entry_quote"]), abs(position["lots"])))
     fresh = line["entry_max"] == 0
     line["entry_min"] = entry if fresh else min(line["entry_min"], entry)
     line["entry_max"] = high if fresh else max(line["entry_max"], high)
     line["rate_max"] = max(line["rate_max"], rate)
     line["leverage_max"] = max(line["leverage_max"], leverage)
-    word = (grid * LINES + place) * USED_WORDS + (column >> 6)
-    adl_used(s)[word] = with_bit(adl_used(s)[word], column & 63)
+    word = grid * USED_WORDS + (place >> 6)
+    adl_used(s)[word] = with_bit(adl_used(s)[word], place & 63)
     cell["own_min"] = own if cell["head"] == 0 else min(cell["own_min"], own)
     if cell["head"] != 0:
         adl_nodes(s)[cell["head"]]["prev"] = row
     node["next"] = cell["head"]
     node["prev"] = 0
-    node["place"] = at
+    node["place"] = grid * CELLS + place
     cell["head"] = row
 
 
@@ -228,7 +235,8 @@ def is_of_side(s, row, long):
 
 @kernel
 def sample_side(s, market_id, long, stride, own):
-    """Every stride-th of a side: what lines or columns are ranges of, ascending in ADL_ORDER."""
+    """Every stride-th of a side: what lines or columns are ranges of, ascending in ADL_ORDER;
+    of an empty one a zero."""
     count, seen = 0, 0
     row = markets(s)[market_id]["position_head"]
     while row != 0:
@@ -239,6 +247,9 @@ def sample_side(s, market_id, long, stride, own):
                 count += 1
             seen += 1
         row = positions(s)[row]["market_next"]
+    if count == 0:
+        adl_order(s)[0] = 0
+        return 1
     sort_keys(adl_order(s), count)
     return count
 
@@ -265,7 +276,7 @@ def clear_side(s, market_id, long):
         adl_lines(s)[place]["entry_max"] = 0
         adl_lines(s)[place]["rate_max"] = 0
         adl_lines(s)[place]["leverage_max"] = 0
-    for word in range(grid * LINES * USED_WORDS, (grid + 1) * LINES * USED_WORDS):
+    for word in range(grid * USED_WORDS, (grid + 1) * USED_WORDS):
         adl_used(s)[word] = 0
     count = 0
     row = markets(s)[market_id]["position_head"]
@@ -278,6 +289,19 @@ def clear_side(s, market_id, long):
     return count
 
 
+@kernel
+def choose_lines(s, count):
+    """How many lines tell the entries of a sample apart: a power of two."""
+    distinct = 1
+    for index in range(1, count):
+        if adl_order(s)[index] != adl_order(s)[index - 1]:
+            distinct += 1
+    lines = LINES_MIN
+    while lines < min(distinct, LINES_MAX):
+        lines *= 2
+    return lines
+
+
 @part(NOTHING)
 def index_side(s, market_id, long):
     """Index one side of a market from its list of legs."""
@@ -285,11 +309,12 @@ def index_side(s, market_id, long):
     side, market = adl_grids(s)[grid], markets(s)[market_id]
     count = clear_side(s, market_id, long)
     stride = count // SAMPLE_MAX + 1
-    if count != 0:
-        sampled = sample_side(s, market_id, long, stride, 0)
-        write_edges(s, grid * EDGES, LINE_COUNT, sampled)
-        sampled = sample_side(s, market_id, long, stride, 1)
-        write_edges(s, grid * EDGES + LINE_COUNT, COLUMN_COUNT, sampled)
+    sampled = sample_side(s, market_id, long, stride, 0)
+    lines = choose_lines(s, sampled)
+    side["columns"] = CELLS_IN_LINES // lines
+    write_edges(s, grid * EDGES, lines, sampled)
+    sampled = sample_side(s, market_id, long, stride, 1)
+    write_edges(s, grid * EDGES + LINES_MAX, side["columns"], sampled)
     row = market["position_head"]
     while row != 0:
         if is_of_side(s, row, long):
@@ -383,32 +408,37 @@ def sift_cells(heap, root, end):
 
 
 @kernel
-def next_cell(s, grid, place, column):
-    """The first column of a line, from one on, that holds somebody; COLUMN_COUNT if none does."""
-    first = (grid * LINES + place) * USED_WORDS
-    while column < COLUMN_COUNT:
-        bit = first_bit_from(adl_used(s)[first + (column >> 6)], column & 63)
-        column = (column & ~63) + bit  # bit 64 is the first of the next word
-        if bit < 64:
-            if adl_cells(s)[grid * CELLS + place * COLUMN_COUNT + column]["head"] != 0:
-                break
-            column += 1
-    return column
+def next_cell(s, grid, place, end):
+    """The first cell from `place` on and before `end` that holds somebody, or `end`."""
+    while place < end:
+        bit = first_bit_from(adl_used(s)[grid * USED_WORDS + (place >> 6)], place & 63)
+        place = (place & ~63) + bit  # bit 64 is the first of the next word
+        if bit < 64 and place < end:
+            if adl_cells(s)[grid * CELLS + place]["head"] != 0:
+                return place
+            place += 1
+    return end
+
+
+@inlined
+def end_of(place, columns):
+    """The end of the line that a cell is in."""
+    return CELLS if place == LOOSE else (place // columns + 1) * columns
 
 
 @kernel
-def bound_cell(s, slot, market_id, long, place, column):
+def bound_cell(s, slot, market_id, long, place):
     """Write a cell and its bound into a row of the heap."""
     grid, market = grid_of(market_id, long), markets(s)[market_id]
-    at = grid * CELLS + place * COLUMN_COUNT + column
     bound = BOUND_MAX
     if place != LOOSE:
         unit = notional(market, 1, market["mark_price"])
         gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
-        own = adl_cells(s)[at]["own_min"]
-        bound = bound_of(s, adl_lines(s)[grid * LINES + place], own, unit, gains)
+        own = adl_cells(s)[grid * CELLS + place]["own_min"]
+        line = adl_lines(s)[grid * LINES + place // adl_grids(s)[grid]["columns"]]
+        bound = bound_of(s, line, own, unit, gains)
     adl_heap(s)[slot]["bound"] = bound
-    adl_heap(s)[slot]["place"] = at
+    adl_heap(s)[slot]["place"] = place
 
 
 @part(INT)
@@ -420,13 +450,14 @@ def open_index(s, market_id, long):
         keep_up(s, touched(s)[index] >> DOMAIN_BITS)
     if side["live"] == 0 or abs(mark - side["mark_price"]) > side["mark_price"] // PART_MOVED:
         index_side(s, market_id, long)
-    count = 0
-    for place in range(LINES):
-        if adl_lines(s)[grid * LINES + place]["entry_max"] != 0:
-            column = next_cell(s, grid, place, 0)
-            if column != COLUMN_COUNT:
+    count, columns = 0, side["columns"]
+    for line in range(CELLS_IN_LINES // columns + 1):
+        if adl_lines(s)[grid * LINES + line]["entry_max"] != 0:
+            end = end_of(line * columns, columns)
+            place = next_cell(s, grid, line * columns, end)
+            if place != end:
                 count += 1
-                bound_cell(s, count, market_id, long, place, column)
+                bound_cell(s, count, market_id, long, place)
     for root in range(count // 2, 0, -1):
         sift_cells(adl_heap(s), root, count)
     return count
@@ -436,13 +467,13 @@ def open_index(s, market_id, long):
 def take_cell(s, market_id, long, count):
     """Take the cell with the highest bound off the heap of `count`, the next of its line takes its
     place: the first leg of the cell, and how many cells there are then."""
-    heap = adl_heap(s)
-    at = heap[1]["place"] - grid_of(market_id, long) * CELLS
-    place, column = at // COLUMN_COUNT, at % COLUMN_COUNT
-    head = adl_cells(s)[heap[1]["place"]]["head"]
-    column = next_cell(s, grid_of(market_id, long), place, column + 1)
-    if column != COLUMN_COUNT:
-        bound_cell(s, 1, market_id, long, place, column)
+    heap, grid = adl_heap(s), grid_of(market_id, long)
+    place = heap[1]["place"]
+    head = adl_cells(s)[grid * CELLS + place]["head"]
+    end = end_of(place, adl_grids(s)[grid]["columns"])
+    place = next_cell(s, grid, place + 1, end)
+    if place != end:
+        bound_cell(s, 1, market_id, long, place)
     else:
         heap[1]["bound"] = heap[count]["bound"]
         heap[1]["place"] = heap[count]["place"]

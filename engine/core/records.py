@@ -238,7 +238,9 @@ RANK = np.dtype(
 # The index of deleveraging: where a leg lies; a side of a market; a line of its cells, with what
 # bounds everybody in it in money per lot; a cell; a heap of cells.
 ADL_NODE = np.dtype([("next", "<i4"), ("prev", "<i4"), ("place", "<i8")])  # place 0: nowhere
-ADL_GRID = np.dtype([("live", "<i8"), ("mark_price", "<i8"), ("work_left", "<i8")])
+ADL_GRID = np.dtype(
+    [("live", "<i8"), ("mark_price", "<i8"), ("work_left", "<i8"), ("columns", "<i8")]
+)
 ADL_LINE = np.dtype(
     [
         ("entry_min", "<i8"),

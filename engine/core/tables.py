@@ -136,7 +136,7 @@ def table_rows(
         "ADL_GRIDS": 2 * (1 + len(markets)),
         "ADL_CELLS": CELLS * 2 * (1 + len(markets)),
         "ADL_LINES": LINES * 2 * (1 + len(markets)),
-        "ADL_USED": USED_WORDS * LINES * 2 * (1 + len(markets)),
+        "ADL_USED": USED_WORDS * 2 * (1 + len(markets)),
         "ADL_EDGES": EDGES * 2 * (1 + len(markets)),
         "ADL_HEAP": LINES + 1,
         "ADL_ORDER": positions,
