@@ -24,8 +24,9 @@ from msgspec import Meta, Struct
 
 from engine import constants as c
 from engine.core.kernel import FIRST_PART_WORD, PART_WORDS
+from engine.core.records import TABLES
 from engine.core.state import H
-from engine.core.tables import DTYPES, Block
+from engine.core.tables import Block
 from engine.digest import EventDigest
 from engine.disk import Disk, replace_file
 from engine.exchange import Exchange
@@ -84,7 +85,7 @@ def core_version() -> str:
 
 def _used_words(block: Block) -> np.ndarray:
     """The words of a block, without what alignment left over behind its last table."""
-    ends = (block.offsets[name] + rows * DTYPES[name].itemsize for name, rows in block.rows.items())
+    ends = (block.offsets[name] + rows * TABLES[name].itemsize for name, rows in block.rows.items())
     return block.words[: -(-max(ends) // 8)]
 
 

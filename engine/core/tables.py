@@ -171,49 +171,6 @@ MARKET_CONSTANTS = (
     "liquidation_fee_ppm",
 )
 
-DTYPES = {
-    "ACCOUNTS": records.ACCOUNT,
-    "POSITIONS": records.POSITION,
-    "NODES": records.NODE,
-    "ORDERS": records.ORDER,
-    "TRIGGERS": records.TRIGGER,
-    "MARKETS": records.MARKET,
-    "TIERS": records.TIER,
-    "LEVELS": records.LEVEL,
-    "BUCKETS": records.INT32,
-    "WORDS": records.INT64,
-    "LADDERS": records.LADDER,
-    "ACCOUNT_SLOTS": records.SLOT,
-    "ORDER_SLOTS": records.SLOT,
-    "TOUCHED": records.INT64,
-    "BREACHED": records.INT64,
-    "LIQUIDATIONS": records.INT64,
-    "STOPS": records.INT64,
-    "REACHED": records.INT64,
-    "RANKS": records.RANK,
-    "CURVES": records.CURVE,
-    "BASIS": records.INT64,
-    "STALE": records.INT64,
-    "CASES": records.CASE,
-    "STEPS": records.STEP,
-    "WAITING": records.WAITING,
-    "GATED": records.INT64,
-    "ADL_QUEUE": records.INT64,
-    "VOLUNTEERS": records.INT64,
-    "PEAKS": records.PEAK,
-    "FUNDS": records.FUND,
-    "ADL_NODES": records.ADL_NODE,
-    "ADL_GRIDS": records.ADL_GRID,
-    "ADL_CELLS": records.ADL_CELL,
-    "ADL_LINES": records.ADL_LINE,
-    "ADL_USED": records.INT64,
-    "ADL_EDGES": records.INT64,
-    "ADL_HEAP": records.ADL_BOUND,
-    "ADL_ORDER": records.INT64,
-    "SHARES": records.INT64,
-    "LACKING": records.LACKING,
-}
-
 
 def events_per_unit_max(rows: dict[str, int]) -> int:
     """Most event rows one unit of work can append: every order traded (two fills, two margin
@@ -243,7 +200,7 @@ class Block:
         for name, count in rows.items():
             offset = -(-offset // LINE) * LINE
             self.offsets[name] = offset
-            offset += count * DTYPES[name].itemsize
+            offset += count * records.TABLES[name].itemsize
         self.memory = np.zeros(offset // 8 + 2 * LINE // 8, dtype=np.int64)
         shift = -self.memory.ctypes.data % LINE // 8
         self.words = self.memory[shift:]
@@ -259,7 +216,7 @@ class Block:
 
     def table(self, name: str) -> np.ndarray:
         """A view of a whole table, row 0 included."""
-        dtype = DTYPES[name]
+        dtype = records.TABLES[name]
         start = self.offsets[name]
         raw = self.words.view(np.uint8)[start : start + self.rows[name] * dtype.itemsize]
         return raw.view(dtype)
