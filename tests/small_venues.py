@@ -1,4 +1,5 @@
-"""Two venues with numbers small enough for mental arithmetic, as profile texts, and patches.
+"""Two venues with numbers small enough for mental arithmetic, as profile texts, and patches; and a
+beginning that many examples share.
 
 LINEAR: one lot at price 100 is worth 100.00. INVERSE: one lot has a face of 100, so at price
 10 000 it is worth 0.01 coin. No fees unless an example asks for them, so that its numbers show
@@ -79,6 +80,19 @@ tiers = [
   { notional_to = "50", leverage_max = 20, maintenance_ppm = 25_000 },
   { notional_to = "500", leverage_max = 10, maintenance_ppm = 50_000 },
 ]
+"""
+
+
+# Most examples of liquidation begin like this: Alice is long ten lots at ten times leverage.
+ALICE_AND_BOB = """
+    index 100
+    open alice
+    open bob
+    deposit alice 100
+    deposit bob 100000
+    leverage bob 2
+    deposit fund 100000
+    seed alice 10 @ 100
 """
 
 

@@ -6,17 +6,8 @@ mark 95 she has 50 and needs 47.50; at 94 she has 40 and needs 47. Every number 
 
 import pytest
 from notation import Venue
+from small_venues import ALICE_AND_BOB as START
 
-START = """
-    index 100
-    open alice
-    open bob
-    deposit alice 100
-    deposit bob 100000
-    leverage bob 2
-    deposit fund 100000
-    seed alice 10 @ 100
-"""
 COVER = "given steps = cover_shortage\n"
 
 

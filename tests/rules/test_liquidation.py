@@ -6,17 +6,8 @@ has 40 and needs 47.00, and her bankruptcy price is 90. Every number here is our
 
 import pytest
 from notation import Venue
+from small_venues import ALICE_AND_BOB as START
 
-START = """
-    index 100
-    open alice
-    open bob
-    deposit alice 100
-    deposit bob 100000
-    leverage bob 2
-    deposit fund 100000
-    seed alice 10 @ 100
-"""
 COVER = "given liquidation.steps = cancel_orders cover_shortage\n"
 
 

@@ -6,17 +6,7 @@ closed at mark frees 4.70.
 """
 
 from notation import Venue
-
-START = """
-    index 100
-    open alice
-    open bob
-    deposit alice 100
-    deposit bob 100000
-    leverage bob 2
-    deposit fund 100000
-    seed alice 10 @ 100
-"""
+from small_venues import ALICE_AND_BOB as START
 
 
 def test_a_ramp_lets_only_a_share_of_the_shortage_be_covered(exchange: Venue):

@@ -6,18 +6,9 @@ here is ours.
 
 import pytest
 from notation import Venue
+from small_venues import ALICE_AND_BOB
 
-START = """
-    given steps = all order rest pause_ns 10s
-    index 100
-    open alice
-    open bob
-    deposit alice 100
-    deposit bob 100000
-    leverage bob 2
-    deposit fund 100000
-    seed alice 10 @ 100
-"""
+START = "given steps = all order rest pause_ns 10s\n" + ALICE_AND_BOB
 
 
 def test_what_is_not_filled_rests_at_the_bankruptcy_price(exchange: Venue):

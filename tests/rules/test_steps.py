@@ -6,17 +6,7 @@ price is 90 and the position's notional 940. Every number here is ours.
 
 import pytest
 from notation import Venue
-
-START = """
-    index 100
-    open alice
-    open bob
-    deposit alice 100
-    deposit bob 100000
-    leverage bob 2
-    deposit fund 100000
-    seed alice 10 @ 100
-"""
+from small_venues import ALICE_AND_BOB as START
 
 
 def with_alice(lots: int, wallet: str) -> str:
