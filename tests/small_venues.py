@@ -96,6 +96,21 @@ ALICE_AND_BOB = """
 """
 
 
+# And many of deleveraging: Alice is long, Bob and Carol are short, Carol with more behind her.
+ALICE_BOB_CAROL = """
+    index 100
+    open alice
+    open bob
+    open carol
+    deposit alice 100
+    deposit bob 100
+    deposit carol 1000
+    seed alice 10 @ 100
+    seed bob -6 @ 100
+    seed carol -8 @ 110
+"""
+
+
 def raw_profile(text: str) -> dict[str, Any]:
     """A profile text as plain dicts, to be patched."""
     return msgspec.toml.decode(text.encode())

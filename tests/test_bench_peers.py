@@ -23,12 +23,13 @@ from engine.bench.text import markdown_lines, peer_cells, table_lines
 STAND_IN = Known("numpy", "with_stand_in", (LOOP, CALLS))
 ADAPTER = """
 import os
+from io import UnsupportedOperation
 import numpy as np
 PACKAGE = "numpy"
 def player(way, rows, folder):
     told = os.environ["STAND_IN"]
     if told.startswith("no: "):
-        raise NotImplementedError(told[4:])
+        raise UnsupportedOperation(told[4:])
     if told == "broken":
         raise ValueError("it fell over")
     trades = np.load(told).tolist()

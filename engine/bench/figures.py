@@ -6,7 +6,8 @@ from engine.bench.goals import GROWS
 from engine.bench.latency import BURSTS
 from engine.bench.results import Peer, Row, Spread
 from engine.bench.text import goal_cells, value_text
-from engine.report.charts import Figure
+from engine.report import plot
+from engine.report.plot import Figure
 
 COLOURS = ("var(--index)", "var(--fund)", "var(--mark)", "var(--liquidation)", "var(--debt)")
 VERDICTS = {True: "var(--fund)", False: "var(--liquidation)", None: "var(--soft)"}
@@ -14,28 +15,7 @@ PERCENTS = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 
 
 def _axis(title: str, **more: Any) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "standoff": 8},
-        "gridcolor": "var(--grid)",
-        "linecolor": "var(--rule)",
-        "tickcolor": "var(--rule)",
-        "automargin": True,
-        **more,
-    }
-
-
-def _figure(data: list[dict], height: int, **more: Any) -> Figure:
-    layout = {
-        "height": height,
-        "margin": {"l": 76, "r": 24, "t": 34, "b": 48},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "var(--sans)", "size": 12, "color": "var(--ink)"},
-        "hoverlabel": {"bgcolor": "var(--paper)", "font": {"color": "var(--ink)"}},
-        "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
-        **more,
-    }
-    return {"data": data, "layout": layout}
+    return plot.axis(title, **{"automargin": True, **more})
 
 
 def percentile_curves(spreads: list[Spread]) -> Figure:
@@ -61,7 +41,7 @@ def percentile_curves(spreads: list[Spread]) -> Figure:
                    ticktext=[f"{percent:g} %" for percent in PERCENTS])  # fmt: skip
     up = _axis("Latency, \u00b5s", type="log", dtick=1, tickformat=",~g")
     legend = {"title": {"text": "Liquidations set off "}}
-    figure = _figure(data, 420, xaxis=across, yaxis=up)
+    figure = plot.figure(data, 420, xaxis=across, yaxis=up)
     figure["layout"]["legend"] |= legend
     return figure
 
@@ -111,7 +91,7 @@ def rate_bars(rows: list[Row]) -> Figure:
                     "hovertemplate": f"{name}: %{{x:,.2f}} M/s<extra></extra>",
                 }
             )  # fmt: skip
-    return _figure(
+    return plot.figure(
         data,
         120 + 34 * len(rows),
         xaxis=_axis("Millions a second", rangemode="tozero"),
@@ -150,7 +130,7 @@ def goal_bars(rows: list[Row]) -> Figure:
     line = {"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1,
             "line": {"color": "var(--ink)", "width": 1.2}}  # fmt: skip
     height = 110 + 26 * len(rows)
-    return _figure([bar], height, xaxis=across, yaxis=_axis(""), shapes=[line])
+    return plot.figure([bar], height, xaxis=across, yaxis=_axis(""), shapes=[line])
 
 
 def peer_bars(peers: list[Peer]) -> Figure:
@@ -174,7 +154,7 @@ def peer_bars(peers: list[Peer]) -> Figure:
     ]
     height = 120 + 44 * len(peers)
     across = _axis("Millions of messages a second", rangemode="tozero")
-    return _figure(data, height, xaxis=across, yaxis=_axis(""), barmode="group")
+    return plot.figure(data, height, xaxis=across, yaxis=_axis(""), barmode="group")
 
 
 def cost_curve(lines: dict[str, list[Row]], across: str, up: str) -> Figure:
@@ -200,7 +180,9 @@ def cost_curve(lines: dict[str, list[Row]], across: str, up: str) -> Figure:
     sizes = sorted({row.size for rows in lines.values() for row in rows})
     named = [f"{size:,}" for size in sizes]
     horizontal = _axis(across, type="log", tickvals=sizes, ticktext=named)
-    return _figure(data, 320, xaxis=horizontal, yaxis=_axis(up, rangemode="tozero"), shapes=shapes)
+    return plot.figure(
+        data, 320, xaxis=horizontal, yaxis=_axis(up, rangemode="tozero"), shapes=shapes
+    )
 
 
 assert len(BURSTS) == len(COLOURS)

@@ -6,20 +6,9 @@ at 90. Bob is short six from 100, Carol eight from 110. Every number here is our
 
 import pytest
 from notation import Venue
+from small_venues import ALICE_BOB_CAROL
 
-START = """
-    given losses.waterfall = adl fund_unlimited
-    index 100
-    open alice
-    open bob
-    open carol
-    deposit alice 100
-    deposit bob 100
-    deposit carol 1000
-    seed alice 10 @ 100
-    seed bob -6 @ 100
-    seed carol -8 @ 110
-"""
+START = "given losses.waterfall = adl fund_unlimited\n" + ALICE_BOB_CAROL
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,7 @@ mark 88 she lacks 20 and closing at 90 costs a short 2 a lot. Every number here 
 
 import pytest
 from notation import Venue
-
-START = """
-    index 100
-    open alice
-    open bob
-    open carol
-    deposit alice 100
-    deposit bob 100
-    deposit carol 1000
-    seed alice 10 @ 100
-    seed bob -6 @ 100
-    seed carol -8 @ 110
-"""
+from small_venues import ALICE_BOB_CAROL as START
 
 
 def by_policy(name: str, *options: str) -> str:

@@ -37,7 +37,7 @@ def main(adapter: str, way: str, folder: str) -> None:
     rows = np.load(Path(folder) / "work.npy")
     try:
         play = module.player(way, rows, Path(folder))
-    except (NotImplementedError, OSError) as reason:
+    except OSError as reason:
         say(reason=str(reason))
         return
     say(version=metadata.version(module.PACKAGE))

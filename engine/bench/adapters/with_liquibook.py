@@ -2,7 +2,6 @@
 headers that the package brings.
 """
 
-import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,22 +66,8 @@ def _calls(rows: np.ndarray) -> Player:
 
 def _loop(rows: np.ndarray, folder: Path) -> Player:
     import liquibook
-    from built import built
+    from built import built, looped
 
     headers = Path(liquibook.__file__).parents[1] / "include" / "liquibook"
     library = built("liquibook_loop.cpp", folder, ["-std=c++17", f"-I{headers}"])
-    library.play.restype = ctypes.c_long
-    rows = np.ascontiguousarray(rows)
-    trades = np.empty((4 * len(rows), 4), dtype=np.int64)
-
-    def play() -> tuple[float, list[Any]]:
-        began = time.perf_counter()
-        count = library.play(
-            ctypes.c_void_p(rows.ctypes.data),
-            ctypes.c_long(len(rows)),
-            ctypes.c_void_p(trades.ctypes.data),
-            ctypes.c_long(len(trades)),
-        )
-        return time.perf_counter() - began, trades[:count].tolist()
-
-    return play
+    return looped(library, rows)

@@ -6,6 +6,7 @@ gives no trade, because no position may be liquidated.
 
 import time
 from collections.abc import Callable
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def player(way: str, rows: np.ndarray, folder: Path) -> Player:
     millionths of equity), and marks (2, price in cents, -, -).
     """
     if way != "ticks":
-        raise NotImplementedError("its order-by-order book does not match orders")
+        raise UnsupportedOperation("its order-by-order book does not match orders")
     from lrvx import LiquidationEngine
 
     engine = LiquidationEngine()

@@ -1,6 +1,5 @@
 """orderly-chaos, a book in C++: called from Python, or by a loop in C through its C interface."""
 
-import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,23 +46,9 @@ def _calls(rows: np.ndarray) -> Player:
 
 
 def _loop(rows: np.ndarray, folder: Path) -> Player:
-    from built import built
+    from built import built, looped
     from orderly_chaos import _library
 
     engine = _library.candidate_paths()[0]
     library = built("orderly_chaos_loop.c", folder, [engine, f"-Wl,-rpath,{Path(engine).parent}"])
-    library.play.restype = ctypes.c_long
-    rows = np.ascontiguousarray(rows)
-    trades = np.empty((4 * len(rows), 4), dtype=np.int64)
-
-    def play() -> tuple[float, list[Any]]:
-        began = time.perf_counter()
-        count = library.play(
-            ctypes.c_void_p(rows.ctypes.data),
-            ctypes.c_long(len(rows)),
-            ctypes.c_void_p(trades.ctypes.data),
-            ctypes.c_long(len(trades)),
-        )
-        return time.perf_counter() - began, trades[:count].tolist()
-
-    return play
+    return looped(library, rows)
