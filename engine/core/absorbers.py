@@ -30,6 +30,7 @@ from engine.core.ledger import (
     credit_domain,
     credit_position,
     credit_wallet,
+    cross_equity,
     cross_health,
     domain_health,
     emit_domain,
@@ -97,7 +98,7 @@ def take_over(s, position_row, price):
         refused = RefusedTakeover.DRAWDOWN.value
     elif inventory > limit:
         refused = RefusedTakeover.INVENTORY_FULL.value
-    elif cross_health(s, fund)[0] + gap < 0:
+    elif cross_equity(s, fund) + gap < 0:
         refused = RefusedTakeover.CANNOT_PAY.value
     if refused == 0:
         hand_over(s, position_row, abs(lots), price, fund, Cause.TAKEOVER.value)

@@ -26,7 +26,7 @@ from engine.core.ledger import (
     FUND,
     NAMED_ROWS,
     credit_wallet,
-    cross_health,
+    cross_equity,
     domain_health,
     is_system,
     leg_initial,
@@ -260,7 +260,7 @@ def check_leverage(s, account_row, leg, leverage):
     position["leverage"] = leverage
     after += position_requirement(s, market, position, buy, sell)
     position["leverage"] = previous
-    if after > before and cross_health(s, account_row)[0] < after:
+    if after > before and cross_equity(s, account_row) < after:
         return Reject.INSUFFICIENT_MARGIN.value
     return OK
 

@@ -30,7 +30,7 @@ from engine.core.book import (
     signed,
 )
 from engine.core.kernel import INT, inlined, kernel, part
-from engine.core.ledger import case_row, cross_health, position_requirement, requirement
+from engine.core.ledger import case_row, cross_equity, requirement_with
 from engine.core.margin import fee, fits_tiers, initial_margin, notional, value, worst_lots
 from engine.core.orders import reducible_lots
 from engine.core.position import find_position
@@ -238,18 +238,16 @@ def check_margin(s, account_row, leg, market_id, side, lots, paid_price):
     if not fits_tiers(s, market, after, size, leverage):
         return Reject.POSITION_LIMIT.value
     domain = leg if position["isolated"] != 0 else 0
-    if cases(s)[case_row(s, account_row, domain)]["level"] & Level.RESTRICTED != 0:
+    watched = header(s)[H.RESTRICT] != 0  # else nobody is restricted
+    if watched and cases(s)[case_row(s, account_row, domain)]["level"] & Level.RESTRICTED != 0:
         return Reject.RESTRICTED.value
-    needed = requirement(s, account_row)
-    if leg != 0:
-        needed -= position_requirement(s, market, position, buy, sell)
-        needed += position_requirement(s, market, position, more_buy, more_sell)
-    else:
+    needed = requirement_with(s, account_row, leg, more_buy, more_sell)
+    if leg == 0:
         needed += initial_margin(s, market, after, size, leverage)
     change = signed(side, lots)
     loss = value(market, change, paid_price) - value(market, change, mark)
     cost = max(0, loss) + fee(notional(market, lots, paid_price), market["taker_fee_ppm"])
-    if cross_health(s, account_row)[0] - cost < needed:
+    if cross_equity(s, account_row) - cost < needed:
         return Reject.INSUFFICIENT_MARGIN.value
     return OK
 

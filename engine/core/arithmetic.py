@@ -57,7 +57,32 @@ def _count_leading_zeros(typing_context, word):
     return types.int64(types.int64), codegen
 
 
+@intrinsic
+def _divide_unsigned(typing_context, a, c):
+    """a / c rounded down, without asking for signs or for zero."""
+
+    def codegen(context, builder, signature, args):
+        return builder.udiv(*args)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
 # -- multiply and divide ----------------------------------------------------------------------
+
+
+@inlined
+def _divide_compiled_word(a, c):
+    assert (a | (c - 1)) >= 0, "divide_down takes a >= 0 and c > 0"
+    return _divide_unsigned(a, c)
+
+
+def _divide_plain_word(a, c):
+    assert a >= 0 and c > 0, "divide_down takes a >= 0 and c > 0"
+    return int(a) // int(c)
+
+
+divide_down = _divide_compiled_word if JIT else _divide_plain_word
+"""a / c rounded down, for a >= 0 and c > 0."""
 
 
 @kernel
@@ -74,13 +99,20 @@ def _divide_slowly(high, low, c):
     return quotient, rest
 
 
-@kernel
+@inlined
 def _divide_compiled(a, b, c):
+    high, low = _mul128(a, b)
+    if high == 0 and (a | b | low | (c - 1)) >= 0:
+        quotient = _divide_unsigned(low, c)
+        return quotient, low - quotient * c
+    return _divide_wide(a, b, c)
+
+
+@kernel
+def _divide_wide(a, b, c):
+    """The same where the product passes 2**63, and the refusal of what is not allowed."""
     assert a >= 0 and b >= 0 and c > 0, "mul_div takes a, b >= 0 and c > 0"
     high, low = _mul128(a, b)
-    if high == 0 and low >= 0:
-        quotient = low // c
-        return quotient, low - quotient * c
     assert high <= c >> 2 and c > 2, "mul_div quotient passes 2**62"
     if high == c >> 2:
         quotient, rest = _divide_slowly(high, low, c)
@@ -147,7 +179,7 @@ def mul_div_signed(a, b, c):
 def _bounded_compiled(a, b, c, bound):
     high, low = _mul128(a, b)
     if high == 0 and low >= 0:
-        return min(bound, low // c)
+        return min(bound, divide_down(low, c))
     if high > c >> 2 or c <= 2:
         return bound
     if high == c >> 2:
@@ -166,13 +198,16 @@ mul_div_bounded = _bounded_compiled if JIT else _bounded_plain
 @inlined
 def divide_up(a, b):
     """a / b rounded up, for b > 0."""
-    return -((-a) // b)
+    if a < 0:
+        return -divide_down(-a, b)
+    quotient = divide_down(a, b)
+    return quotient + np.int64(quotient * b != a)
 
 
 @inlined
 def divide_toward_zero(a, b):
     """a / b rounded toward zero, for b > 0."""
-    return a // b if a >= 0 else -((-a) // b)
+    return divide_down(a, b) if a >= 0 else -divide_down(-a, b)
 
 
 @kernel

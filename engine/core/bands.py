@@ -12,7 +12,6 @@ from engine.core.arithmetic import divide_up, mul_div, mul_div_up
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
     case_row,
-    domain_health,
     initial_of,
     leg_initial,
     position_maintenance,
@@ -79,6 +78,8 @@ def rate_bound(s, position_row, quote, times_ppm, restrict):
         return 0
     row = tier_of(s, market, position["lots"], quote, position["entry_quote"])
     tier_ppm = tiers(s)[row]["maintenance_ppm"]
+    if market["plain"] != 0 and restrict == 0:
+        return mul_div_up(tier_ppm * 1_000, times_ppm, PPM)
     extra = extra_ppb(s, market["market_id"], position["lots"], quote, tier_ppm, 0)
     if words[H.TIER_BY] == TierBy.ENTRY_VALUE:
         rate = extra if is_curved(market) else 0
@@ -243,13 +244,12 @@ def has_worst_case(s, position_row):
 
 
 @part(NOTHING)
-def place_bands(s, account_row, domain_row):
+def place_bands(s, account_row, domain_row, equity, maintenance):
     """Hang every leg of a domain that is neither queued nor in breach."""
     words = header(s)
-    equity, maintenance, _, _ = domain_health(s, account_row, domain_row)
     case = cases(s)[case_row(s, account_row, domain_row)]
     slack, gap, times_ppm, restrict = FAR, FAR, PPM, 0
-    if case["bits"] & WAITS != 0:
+    if words[H.WAITING_COUNT] != 0 and case["bits"] & WAITS != 0:
         if case["bits"] & ESCALATED == 0 and words[H.BACKSTOP_PPM] != 0:
             times_ppm = words[H.BACKSTOP_PPM]
             slack = equity - mul_div_up(maintenance, times_ppm, PPM)
@@ -279,7 +279,8 @@ def place_bands(s, account_row, domain_row):
         if positions(s)[row]["isolated"] == 0:
             held = position_notional(s, row)
             share = FAR if gap >= FAR else mul_div(gap, held, spread)
-            place_leg(s, row, mul_div(slack, held, spread), share, times_ppm, restrict)
+            lost = slack if held == spread else mul_div(slack, held, spread)
+            place_leg(s, row, lost, share, times_ppm, restrict)
         row = positions(s)[row]["account_next"]
 
 

@@ -8,7 +8,8 @@ from engine.core.margin import notional, value
 from engine.core.policies import OPTION_WORDS, columns_at, share_out
 from engine.core.position import find_position
 from engine.core.records import INT64
-from engine.core.state import H, accounts, header, markets, positions, view_at
+from engine.core.state import H, accounts, header, markets, positions
+from engine.core.windows import window_at
 
 LEG_BITS = 2  # of the identifier of a candidate
 
@@ -17,7 +18,7 @@ LEG_BITS = 2  # of the identifier of a candidate
 def write_options(s, at, side):
     """The profile's options, and the number of the command as the seed of the lottery."""
     words = header(s)
-    options = view_at(at, OPTION_WORDS, INT64)
+    options = window_at(at, OPTION_WORDS, INT64)
     options[0] = side
     options[1] = words[H.SHARE_SCORE]
     options[2] = words[H.SHARE_WEIGHT]

@@ -5,7 +5,8 @@ unit of work by `step`, so that a unit never stops half-way.
 """
 
 from engine.core.kernel import kernel
-from engine.core.state import H, header, view_at
+from engine.core.state import H, header
+from engine.core.windows import window_at
 from engine.rows import EVENT
 
 EVENT_ROW = EVENT
@@ -32,7 +33,7 @@ def emit(
     words = header(s)
     count = words[H.EVENTS_COUNT]
     assert count < words[H.EVENTS_ROWS], "event buffer is full inside a unit of work"
-    row = view_at(words[H.EVENTS_AT], words[H.EVENTS_ROWS], EVENT_ROW)[count]
+    row = window_at(words[H.EVENTS_AT], words[H.EVENTS_ROWS], EVENT_ROW)[count]
     row["seq"] = words[H.SEQ]
     row["time_ns"] = words[H.NOW_NS]
     row["account_id"] = account_id

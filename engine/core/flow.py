@@ -25,7 +25,8 @@ from engine.core.book import (
     unregister,
 )
 from engine.core.kernel import entry, inlined, kernel
-from engine.core.state import H, header, markets, orders, view_at
+from engine.core.state import H, header, markets, orders
+from engine.core.windows import window_at
 
 ALONE = 1  # the only market
 
@@ -150,8 +151,8 @@ def run_flow(s, rows_at, count, start, first_row, fills_at, fills_rows):
     """Work off rows[start:count] until done, refused, or short of room for fills.
 
     Returns (index of the first row not done, fills written, FlowError or 0)."""
-    rows = view_at(rows_at, count, FLOW_ROW)
-    fills = view_at(fills_at, fills_rows, FILL_ROW)
+    rows = window_at(rows_at, count, FLOW_ROW)
+    fills = window_at(fills_at, fills_rows, FILL_ROW)
     market = markets(s)[ALONE]
     words = header(s)
     written = 0
@@ -193,7 +194,7 @@ FILL_ROW = FLOW_FILL
 @entry
 def fold_checksum(fills_at, count, checksum):
     """checksum * MULTIPLIER + x, modulo 2**64, over maker, taker, price, lots of each fill."""
-    fills = view_at(fills_at, count, FILL_ROW)
+    fills = window_at(fills_at, count, FILL_ROW)
     for index in range(count):
         fill = fills[index]
         checksum = checksum * MULTIPLIER + fill["maker_id"]

@@ -18,13 +18,14 @@ from engine.core.ledger import (
 )
 from engine.core.records import INT64
 from engine.core.sizing import bankruptcy, limit_price, step_lots, tier_row_of
-from engine.core.state import H, accounts, cases, header, markets, positions, view_at
+from engine.core.state import H, accounts, cases, header, markets, positions
+from engine.core.windows import window_at
 
 
 @kernel
 def put(s, out_at, value):
     """Append a number; the first word of the buffer counts them."""
-    out = view_at(out_at, 1 << 20, INT64)
+    out = window_at(out_at, 1 << 20, INT64)
     out[0] += 1
     out[out[0]] = value
 
@@ -76,7 +77,7 @@ def put_domain(s, account_row, domain_row, out_at):
     put(s, out_at, size)
     put(s, out_at, case["level"])
     put(s, out_at, case["due_ns"])
-    out = view_at(out_at, 1 << 20, INT64)
+    out = window_at(out_at, 1 << 20, INT64)
     put(s, out_at, 0)
     place = out[0]
     row = domain_row if domain_row != 0 else accounts(s)[account_row]["position_head"]

@@ -370,20 +370,39 @@ def position_requirement(s, market, position, buy_lots, sell_lots):
     return initial_margin(s, market, lots, size, position["leverage"])
 
 
-@part(INT)
-def requirement(s, account_row):
-    """Implements R38."""
+@kernel
+def requirement_with(s, account_row, leg, buy_lots, sell_lots):
+    """Implements R38, as if one leg had these sums of resting orders; leg 0: none."""
     total = 0
     row = accounts(s)[account_row]["position_head"]
     table = positions(s)
     while row != 0:
         position = table[row]
+        buy, sell = position["buy_lots"], position["sell_lots"]
+        if row == leg:
+            buy, sell = buy_lots, sell_lots
         market = markets(s)[position["market_id"]]
-        total += position_requirement(
-            s, market, position, position["buy_lots"], position["sell_lots"]
-        )
+        total += position_requirement(s, market, position, buy, sell)
         row = position["account_next"]
     return total
+
+
+@part(INT)
+def requirement(s, account_row):
+    """Implements R38."""
+    return requirement_with(s, account_row, 0, 0, 0)
+
+
+@kernel
+def cross_equity(s, account_row):
+    """Implements R36 for a wallet, at mark."""
+    equity = accounts(s)[account_row]["wallet_quote"]
+    row = accounts(s)[account_row]["position_head"]
+    while row != 0:
+        if positions(s)[row]["isolated"] == 0:
+            equity += unrealised(s, row)
+        row = positions(s)[row]["account_next"]
+    return equity
 
 
 @part(INT)
@@ -392,8 +411,7 @@ def spendable(s, account_row):
     wallet = accounts(s)[account_row]["wallet_quote"]
     if is_system(s, account_row):
         return wallet
-    free = cross_health(s, account_row)[0] - requirement(s, account_row)
-    room = min(wallet, free)
+    room = min(wallet, cross_equity(s, account_row) - requirement(s, account_row))
     if header(s)[H.PROFIT_LOCK] != 0:
         room -= max(0, session_profit(s, account_row, 0))
     return room

@@ -161,9 +161,9 @@ def is_below_backstop(s, account_row, domain_row):
 @kernel
 def is_due(s, account_row, domain_row):
     """Implements R88; a domain whose wait is over leaves the list."""
-    case = cases(s)[case_row(s, account_row, domain_row)]
-    if case["bits"] & WAITS == 0:
+    if not waits(s, account_row, domain_row):
         return is_breached(s, account_row, domain_row)
+    case = cases(s)[case_row(s, account_row, domain_row)]
     over = header(s)[H.NOW_NS] >= case["due_ns"]
     escalated = case["bits"] & ESCALATED != 0
     if not over and (escalated or not is_below_backstop(s, account_row, domain_row)):
@@ -202,33 +202,57 @@ def examine_touched(s):
         if count > 1:
             sort_keys(touched(s), count)
         for index in range(count):
-            find_due(s, touched(s)[index])
+            key = touched(s)[index]
+            if words[H.ADL_LIVE] != 0:
+                keep_up(s, key >> DOMAIN_BITS)
+            if find_due(s, key):
+                touched(s)[index] = 0
         queue_found(s)
         for index in range(count):
-            if words[H.ADL_LIVE] != 0:
-                keep_up(s, touched(s)[index] >> DOMAIN_BITS)
-            finish(s, touched(s)[index])
+            if touched(s)[index] != 0:
+                finish(s, touched(s)[index])
         again = words[H.TOUCHED_COUNT] - count
         for index in range(again):
             touched(s)[index] = touched(s)[count + index]
         words[H.TOUCHED_COUNT] = again
 
 
+@inlined
+def has_one_level(s):
+    """Whether a domain that does not wait is either healthy or to be liquidated."""
+    words = header(s)
+    return words[H.WARN_PPM] == 0 and words[H.RESTRICT] == 0 and words[H.SECOND_PRICE] == 0
+
+
+@inlined
+def waits(s, account_row, domain_row):
+    """Part of R88; the record of a domain is not looked at while nobody waits."""
+    if header(s)[H.WAITING_COUNT] == 0:
+        return False
+    return cases(s)[case_row(s, account_row, domain_row)]["bits"] & WAITS != 0
+
+
 @kernel
 def find_due(s, key):
+    """Whether no more is to be done for a domain: it is healthy and has its bands."""
     account_row, domain_row = key >> DOMAIN_BITS, position_of_key(s, key)
     if domain_row != 0:
         positions(s)[domain_row]["touched"] = 0
     else:
         accounts(s)[account_row]["touched"] = 0
     if is_queued(s, account_row, domain_row):
-        return
-    if is_due(s, account_row, domain_row):
-        words = header(s)
-        breached(s)[words[H.BREACHED_COUNT]] = (
-            urgency(s, account_row, domain_row) << KEY_BITS
-        ) | key
-        words[H.BREACHED_COUNT] += 1
+        return True
+    if has_one_level(s) and not waits(s, account_row, domain_row):
+        equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
+        if not breached_with(s, equity, maintenance, legs):
+            place_bands(s, account_row, domain_row, equity, maintenance)
+            return True
+    elif not is_due(s, account_row, domain_row):
+        return False
+    words = header(s)
+    breached(s)[words[H.BREACHED_COUNT]] = (urgency(s, account_row, domain_row) << KEY_BITS) | key
+    words[H.BREACHED_COUNT] += 1
+    return False
 
 
 @kernel
@@ -259,16 +283,16 @@ def finish(s, key):
     account_row, domain_row = key >> DOMAIN_BITS, position_of_key(s, key)
     if is_queued(s, account_row, domain_row):
         return
-    waits = cases(s)[case_row(s, account_row, domain_row)]["bits"] & WAITS != 0
-    if not waits and (words[H.WARN_PPM] != 0 or words[H.RESTRICT] != 0):
+    waiting_now = waits(s, account_row, domain_row)
+    if not waiting_now and (words[H.WARN_PPM] != 0 or words[H.RESTRICT] != 0):
         grade(s, account_row, domain_row)
-    if not waits and words[H.SECOND_PRICE] != 0:
-        equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
-        if legs != 0 and breached_with(s, equity, maintenance, legs):
-            gated(s)[words[H.GATED_COUNT]] = key
-            words[H.GATED_COUNT] += 1
-            return
-    place_bands(s, account_row, domain_row)
+    equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
+    gates = words[H.SECOND_PRICE] != 0 and not waiting_now and legs != 0
+    if gates and breached_with(s, equity, maintenance, legs):
+        gated(s)[words[H.GATED_COUNT]] = key
+        words[H.GATED_COUNT] += 1
+        return
+    place_bands(s, account_row, domain_row, equity, maintenance)
 
 
 # -- levels -----------------------------------------------------------------------------------

@@ -31,8 +31,9 @@ from engine.core.orders import (
     link_account,
     place,
 )
-from engine.core.state import accounts, markets, orders, triggers, view_at
+from engine.core.state import accounts, markets, orders, triggers
 from engine.core.triggers import link_stop
+from engine.core.windows import window_at
 from engine.rows import COMMAND
 
 COMMAND_ROW = COMMAND
@@ -41,7 +42,7 @@ COMMAND_ROW = COMMAND
 @inlined
 def command_of(command_at):
     """The COMMAND row at an address."""
-    return view_at(command_at, 1, COMMAND_ROW)[0]
+    return window_at(command_at, 1, COMMAND_ROW)[0]
 
 
 @part(INT)

@@ -32,7 +32,7 @@ from engine.core.shares import (
     walk,
     walk_whole,
 )
-from engine.core.state import view_at
+from engine.core.windows import view_at
 
 OPTION_WORDS = 16  # of a case; as many as Options has fields are used
 INPUT_COLUMNS = len(Candidates._fields)

@@ -35,7 +35,7 @@ from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import (
     credit_position,
     credit_wallet,
-    cross_health,
+    cross_equity,
     fund_row,
     is_collateral,
     requirement,
@@ -253,7 +253,7 @@ def withdraw_asset(s, account_id, market_id, lots):
     market = markets(s)[market_id]
     held, mark = positions(s)[row]["lots"], market["mark_price"]
     lost = worth(market, held, mark) - worth(market, held - lots, mark)
-    free = cross_health(s, account_row)[0] - requirement(s, account_row)
+    free = cross_equity(s, account_row) - requirement(s, account_row)
     if free - lost < 0:
         return Reject.INSUFFICIENT_BALANCE.value
     move_asset(s, row, -lots)

@@ -8,7 +8,7 @@ is the address of WORK_COLUMNS columns of scratch words, as long as the arrays.
 from engine.core.arithmetic import divide_product, mul_div, mul_div_bounded
 from engine.core.kernel import inlined, kernel
 from engine.core.records import INT64
-from engine.core.state import view_at
+from engine.core.windows import view_at
 
 COMPARED_MAX = 2**62
 SCALE = 2**61  # of the weights of a product, over all candidates

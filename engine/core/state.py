@@ -9,13 +9,7 @@ Units: `_quote` money in the smallest settlement unit, `_lots` lots, `_price` pr
 an index into a table.
 """
 
-import ctypes
 from enum import IntEnum, auto
-
-import numpy as np
-from numba import carray, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from engine.core.kernel import FIRST_PART_WORD, JIT, PART_WORDS, inlined
 from engine.core.records import (
@@ -45,6 +39,7 @@ from engine.core.records import (
     TRIGGER,
     WAITING,
 )
+from engine.core.windows import plain_window, table_window, window_at
 
 
 class H(IntEnum):
@@ -168,6 +163,7 @@ class H(IntEnum):
     LIQUIDATIONS_TAIL = auto()  # entries ever added
     STOPS_HEAD = auto()
     STOPS_TAIL = auto()
+    STOPS_HUNG = auto()  # stops on their ladders
     STALE_COUNT = auto()  # markets whose mark is to be made anew
     PENDING = auto()  # 1: a batch returned in the middle of a command, for want of event room
     EVENTS_AT = auto()  # event buffer of the present batch
@@ -281,57 +277,23 @@ LADDERS_PER_MARKET = len(Ladders)
 # -- opening views ----------------------------------------------------------------------------
 
 
-@intrinsic
-def _pointer(typing_context, address):
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], cgutils.voidptr_t)
-
-    return types.voidptr(types.int64), codegen
-
-
-def _plain_view(address, rows, dtype):
-    memory = (ctypes.c_char * (int(rows) * dtype.itemsize)).from_address(int(address))
-    return np.frombuffer(memory, dtype=dtype)
-
-
 def _make_view(at, rows, dtype):
-    """An accessor: state address -> one-dimensional view of a table."""
+    """An accessor: state address -> window on a table."""
     at, rows = int(at), int(rows)
-
     if JIT:
+        return table_window(at, rows, dtype)
 
-        @inlined
-        def view(s):
-            words = carray(_pointer(s), (HEADER_WORDS,), INT64)
-            return carray(_pointer(words[at]), (words[rows],), dtype)
-
-    else:
-
-        def view(s):
-            words = _plain_view(s, HEADER_WORDS, INT64)
-            return _plain_view(words[at], words[rows], dtype)
+    def view(s):
+        words = plain_window(s, HEADER_WORDS, INT64)
+        return plain_window(words[at], words[rows], dtype)
 
     return view
 
 
-if JIT:
-
-    @inlined
-    def header(s):
-        """The header words, indexed by H."""
-        return carray(_pointer(s), (HEADER_WORDS,), INT64)
-
-    @inlined
-    def view_at(address, rows, dtype):
-        return carray(_pointer(address), (rows,), dtype)
-
-else:
-
-    def header(s):
-        """The header words, indexed by H."""
-        return _plain_view(s, HEADER_WORDS, INT64)
-
-    view_at = _plain_view
+@inlined
+def header(s):
+    """The header words, indexed by H."""
+    return window_at(s, HEADER_WORDS, INT64)
 
 
 accounts = _make_view(H.ACCOUNTS_AT, H.ACCOUNTS_ROWS, ACCOUNT)

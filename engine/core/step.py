@@ -69,7 +69,8 @@ def end_unit(s):
         book_debts(s)
         examine_touched(s)
     if words[H.STALE_COUNT] != 0:
-        queue_stops(s)
+        if words[H.STOPS_HUNG] != 0:
+            queue_stops(s)
         for index in range(words[H.STALE_COUNT]):
             markets(s)[stale(s)[index]]["stale"] = 0
         words[H.STALE_COUNT] = 0
