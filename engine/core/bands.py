@@ -24,9 +24,10 @@ from engine.core.margin import (
     initial_margin,
     maintenance_margin,
     tier_of,
+    tier_row,
 )
 from engine.core.records import ESCALATED, WAITS
-from engine.core.state import H, accounts, cases, header, markets, positions, tiers
+from engine.core.state import H, accounts, cases, header, markets, nodes, positions, tiers
 from engine.core.triggers import DOWN, UP, link_node
 
 FAR = 2**61  # more than any notional: no level there
@@ -231,6 +232,49 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
         first = nearer(against, first, market["mark_price"]) if gap < FAR else first
     link_node(s, position_row, against, clamped(market, against, first))
     link_node(s, position_row, in_favour, clamped(market, in_favour, second))
+
+
+@kernel
+def reach_of(s, position_row):
+    """What a leg can lose of its domain's slack until a mark meets its node, -1 if that does not
+    simply follow from where the node hangs."""
+    position = positions(s)[position_row]
+    lots = position["lots"]
+    rising, falling = nodes(s)[2 * position_row + UP]["price"], nodes(s)[2 * position_row]["price"]
+    if lots == 0:
+        return 0 if rising == 0 and falling == 0 else -1
+    market = markets(s)[position["market_id"]]
+    against, in_favour = (falling, rising) if lots > 0 else (rising, falling)
+    simple = market["plain"] != 0 and market["payoff"] == Payoff.LINEAR
+    if not simple or market["contract"] != Contract.FUTURE or against == 0 or in_favour != 0:
+        return -1
+    unit = abs(lots) * market["unit_quote"]
+    moved = abs(against - market["mark_price"]) * unit
+    if lots > 0:
+        return moved
+    tier = tiers(s)[tier_row(s, market, against * unit)]
+    return moved + mul_div_up(moved, tier["maintenance_ppm"], PPM) + UNITS
+
+
+@kernel
+def bands_hold(s, account_row, domain_row, slack):
+    """Whether the legs of a healthy domain hang so that together they lose no more than its slack
+    before a mark meets one of them, but half of it at least: then none need be moved."""
+    if header(s)[H.WORST_CASE_ORDERS] != 0 or has_jumps(s, 0):
+        return False
+    if domain_row != 0:
+        reach = reach_of(s, domain_row)
+        return reach == 0 or (reach <= slack <= 2 * reach)
+    total = 0
+    row = accounts(s)[account_row]["position_head"]
+    while row != 0:
+        if positions(s)[row]["isolated"] == 0:
+            reach = reach_of(s, row)
+            if reach < 0:
+                return False
+            total += reach
+        row = positions(s)[row]["account_next"]
+    return total == 0 or (total <= slack <= 2 * total)
 
 
 @inlined

@@ -22,6 +22,7 @@ from engine.core.margin import (
     initial_margin,
     maintenance_margin,
     notional,
+    plain_margin,
     value,
     worst_lots,
     worth,
@@ -251,12 +252,19 @@ def cross_sums(s, account_row, second):
         if position["isolated"] == 0 and (position["lots"] != 0 or worst):
             market = markets(s)[position["market_id"]]
             price = price_of(s, market, second)
-            if position["lots"] != 0:
-                equity += worth(market, position["lots"], price) - position["entry_quote"]
-                if market["contract"] == Contract.FUTURE:
-                    size += notional(market, position["lots"], price)
-                    legs += 1
-            maintenance += margin_at(s, row, price)
+            if market["plain"] != 0:
+                value_quote = value(market, position["lots"], price)
+                equity += value_quote - position["entry_quote"]
+                size += abs(value_quote)
+                legs += 1
+                maintenance += plain_margin(s, market, abs(value_quote))
+            else:
+                if position["lots"] != 0:
+                    equity += worth(market, position["lots"], price) - position["entry_quote"]
+                    if market["contract"] == Contract.FUTURE:
+                        size += notional(market, position["lots"], price)
+                        legs += 1
+                maintenance += margin_at(s, row, price)
         row = position["account_next"]
     return equity, maintenance, size, legs
 

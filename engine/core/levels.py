@@ -14,7 +14,7 @@ from engine.constants import (
 )
 from engine.core.adl_index import keep_up
 from engine.core.arithmetic import mul_div_bounded, mul_div_up
-from engine.core.bands import place_bands
+from engine.core.bands import bands_hold, place_bands
 from engine.core.events import emit
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
@@ -32,6 +32,7 @@ from engine.core.ledger import (
     repay,
     touch_account,
     touch_position,
+    trigger_requirement,
 )
 from engine.core.margin import mixed
 from engine.core.orders import cancel
@@ -245,7 +246,9 @@ def find_due(s, key):
     if has_one_level(s) and not waits(s, account_row, domain_row):
         equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
         if not breached_with(s, equity, maintenance, legs):
-            place_bands(s, account_row, domain_row, equity, maintenance)
+            slack = equity - trigger_requirement(s, maintenance)
+            if not bands_hold(s, account_row, domain_row, slack):
+                place_bands(s, account_row, domain_row, equity, maintenance)
             return True
     elif not is_due(s, account_row, domain_row):
         return False

@@ -75,12 +75,18 @@ def extra_ppb(s, market_id, lots, size, rate_ppm, initial):
     return min(PPB, extra)
 
 
+@inlined
+def plain_margin(s, market, size):
+    """Implements R31 where it follows from notional and tiers alone."""
+    tier = tiers(s)[tier_row(s, market, size)]
+    return mul_div_up(size, tier["maintenance_ppm"], PPM) - tier["deduction_quote"]
+
+
 @kernel
 def maintenance_margin(s, market, lots, size, entry_quote, leverage):
     """Implements R31."""
     if market["plain"] != 0:
-        tier = tiers(s)[tier_row(s, market, size)]
-        return mul_div_up(size, tier["maintenance_ppm"], PPM) - tier["deduction_quote"]
+        return plain_margin(s, market, size)
     return curved_margin(s, market["market_id"], lots, size, entry_quote, leverage)
 
 
