@@ -31,6 +31,7 @@ from engine.core.state import H, accounts, cases, header, markets, nodes, positi
 from engine.core.triggers import DOWN, UP, link_node
 
 FAR = 2**61  # more than any notional: no level there
+REACH_MAX = 2**50  # of a leg, so that those of all legs have a sum
 UNITS = 16  # more than the roundings of one leg's requirement come to
 
 
@@ -236,45 +237,46 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
 
 @kernel
 def reach_of(s, position_row):
-    """What a leg can lose of its domain's slack until a mark meets its node, -1 if that does not
-    simply follow from where the node hangs."""
+    """What a leg can lose of its domain's slack until a mark meets its node, or the price range
+    ends; -1 if that does not simply follow from where the node hangs. And whether it hangs."""
     position = positions(s)[position_row]
     lots = position["lots"]
     rising, falling = nodes(s)[2 * position_row + UP]["price"], nodes(s)[2 * position_row]["price"]
     if lots == 0:
-        return 0 if rising == 0 and falling == 0 else -1
+        return (0 if rising == 0 and falling == 0 else -1), 0
     market = markets(s)[position["market_id"]]
     against, in_favour = (falling, rising) if lots > 0 else (rising, falling)
-    simple = market["plain"] != 0 and market["payoff"] == Payoff.LINEAR
-    if not simple or market["contract"] != Contract.FUTURE or against == 0 or in_favour != 0:
-        return -1
+    if market["plain"] == 0 or market["payoff"] != Payoff.LINEAR or in_favour != 0:
+        return -1, 0
+    hangs = 1 if against != 0 else 0
+    if hangs == 0:
+        against = market["price_min"] - 1 if lots > 0 else market["price_max"] + 1
     unit = abs(lots) * market["unit_quote"]
     moved = abs(against - market["mark_price"]) * unit
     if lots > 0:
-        return moved
+        return moved, hangs
     tier = tiers(s)[tier_row(s, market, against * unit)]
-    return moved + mul_div_up(moved, tier["maintenance_ppm"], PPM) + UNITS
+    return moved + mul_div_up(moved, tier["maintenance_ppm"], PPM) + UNITS, hangs
 
 
 @kernel
 def bands_hold(s, account_row, domain_row, slack):
     """Whether the legs of a healthy domain hang so that together they lose no more than its slack
-    before a mark meets one of them, but half of it at least: then none need be moved."""
+    before a mark meets one of them, but half of it at least if any can be met: then none need be
+    moved."""
     if header(s)[H.WORST_CASE_ORDERS] != 0 or has_jumps(s, 0):
         return False
-    if domain_row != 0:
-        reach = reach_of(s, domain_row)
-        return reach == 0 or (reach <= slack <= 2 * reach)
-    total = 0
-    row = accounts(s)[account_row]["position_head"]
+    reach, hung = 0, 0
+    row = domain_row if domain_row != 0 else accounts(s)[account_row]["position_head"]
     while row != 0:
-        if positions(s)[row]["isolated"] == 0:
-            reach = reach_of(s, row)
-            if reach < 0:
+        if domain_row != 0 or positions(s)[row]["isolated"] == 0:
+            lost, hangs = reach_of(s, row)
+            if lost < 0 or lost >= REACH_MAX:
                 return False
-            total += reach
-        row = positions(s)[row]["account_next"]
-    return total == 0 or (total <= slack <= 2 * total)
+            reach += lost
+            hung |= hangs
+        row = positions(s)[row]["account_next"] if domain_row == 0 else 0
+    return reach <= slack and (hung == 0 or slack <= 2 * reach)
 
 
 @inlined

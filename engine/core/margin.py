@@ -147,13 +147,11 @@ def curved_initial(s, market_id, lots, size, leverage):
 def fits_tiers(s, market, lots, size, leverage):
     """Implements R33."""
     table = tiers(s)
-    limit = 0
-    for index in range(market["tiers_count"]):
-        tier = table[market["tier_row"] + index]
-        if leverage <= tier["leverage_max"]:
-            limit = tier["notional_to"]
     measure = abs(lots) if header(s)[H.TIER_BY] == TierBy.CONTRACTS else size
-    return measure <= limit
+    for row in range(market["tier_row"], market["tier_row"] + market["tiers_count"]):
+        if leverage <= table[row]["leverage_max"] and measure <= table[row]["notional_to"]:
+            return True
+    return False
 
 
 @inlined

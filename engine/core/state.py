@@ -39,7 +39,7 @@ from engine.core.records import (
     TRIGGER,
     WAITING,
 )
-from engine.core.windows import plain_window, table_window, window_at
+from engine.core.windows import plain_window, table_fetch, table_window, window_at
 
 
 class H(IntEnum):
@@ -335,3 +335,8 @@ adl_edges = _make_view(H.ADL_EDGES_AT, H.ADL_EDGES_ROWS, INT64)
 adl_heap = _make_view(H.ADL_HEAP_AT, H.ADL_HEAP_ROWS, ADL_BOUND)
 adl_order = _make_view(H.ADL_ORDER_AT, H.ADL_ORDER_ROWS, INT64)
 lacking = _make_view(H.LACKING_AT, H.LACKING_ROWS, LACKING)
+
+fetch_account_slot = table_fetch(int(H.ACCOUNT_SLOTS_AT), SLOT)
+fetch_account = table_fetch(int(H.ACCOUNTS_AT), ACCOUNT)
+fetch_position = table_fetch(int(H.POSITIONS_AT), POSITION)
+fetch_node = table_fetch(int(H.NODES_AT), NODE)

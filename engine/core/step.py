@@ -11,6 +11,7 @@ from engine.constants import TIME_MAX_NS, CommandKind, EventKind, Reject
 from engine.core import accounts as account_commands
 from engine.core import settlement
 from engine.core.admission import OK
+from engine.core.ahead import fetch_ahead, looks_ahead
 from engine.core.deleveraging import cut_profits
 from engine.core.events import emit
 from engine.core.fund import watch_funds
@@ -234,6 +235,8 @@ def run(s, commands_at, count, start, unit_room):
         if words[H.PENDING] == 0:
             if words[H.EVENTS_ROWS] - words[H.EVENTS_COUNT] < unit_room:
                 return index
+            if looks_ahead(s):
+                fetch_ahead(s, commands_at, index, count)
             if not begin(s, commands_at + index * COMMAND_BYTES):
                 continue
             end_unit(s)

@@ -135,6 +135,42 @@ def table_window(at: int, rows: int, dtype: np.dtype):
     return table
 
 
+@intrinsic
+def _ask_for(typing_context, address):
+    def codegen(context, builder, sig, arguments):
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
+        line = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+        builder.call(ask, [line, number(1), number(3), number(1)])  # to be written, kept near
+        return context.get_dummy_value()
+
+    return types.none(types.int64), codegen
+
+
+def table_fetch(at: int, dtype: np.dtype):
+    """An asker: the line of memory where a row of a table begins is wanted soon. It changes
+    nothing but the time."""
+    size = dtype.itemsize
+    if not JIT:
+        return lambda s, row: None
+
+    @intrinsic
+    def place_of(typing_context, s, row):
+        def codegen(context, builder, sig, arguments):
+            words = builder.inttoptr(arguments[0], WORD.as_pointer())
+            offset = builder.mul(arguments[1], ir.Constant(WORD, size))
+            return builder.add(_load_fixed(builder, words, at), offset)
+
+        return types.int64(types.int64, types.int64), codegen
+
+    @inlined
+    def fetch(s, row):
+        _ask_for(place_of(s, row))
+
+    return fetch
+
+
 def plain_window(address: int, rows: int, dtype: np.dtype) -> np.ndarray:
     """The same for the lane that is not compiled."""
     memory = (ctypes.c_char * (int(rows) * dtype.itemsize)).from_address(int(address))
