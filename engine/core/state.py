@@ -13,6 +13,7 @@ import ctypes
 from enum import IntEnum, auto
 
 import numpy as np
+from llvmlite import ir
 from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -199,6 +200,8 @@ class H(IntEnum):
     ACCOUNT_SLOTS_ROWS = auto()
     ORDER_SLOTS_AT = auto()
     ORDER_SLOTS_ROWS = auto()
+    ORDER_LINKS_AT = auto()
+    ORDER_LINKS_ROWS = auto()
     TOUCHED_AT = auto()
     TOUCHED_ROWS = auto()
     BREACHED_AT = auto()
@@ -289,27 +292,54 @@ def _pointer(typing_context, address):
     return types.voidptr(types.int64), codegen
 
 
+@intrinsic
+def _fixed_word(typing_context, s, word):
+    """A header word that no kernel ever writes: it is read once, however much is written through
+    other addresses in between."""
+
+    def codegen(context, builder, signature, args):
+        words = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        loaded = builder.load(builder.gep(words, [args[1]]))
+        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return loaded
+
+    return types.int64(types.int64, types.int64), codegen
+
+
 def _plain_view(address, rows, dtype):
     memory = (ctypes.c_char * (int(rows) * dtype.itemsize)).from_address(int(address))
     return np.frombuffer(memory, dtype=dtype)
 
 
-def _make_view(at, rows, dtype):
-    """An accessor: state address -> one-dimensional view of a table."""
+def _make_queue(at, rows, dtype):
+    """An accessor: state address -> one-dimensional view of a table that knows its length."""
     at, rows = int(at), int(rows)
 
     if JIT:
 
         @inlined
         def view(s):
-            words = carray(_pointer(s), (HEADER_WORDS,), INT64)
-            return carray(_pointer(words[at]), (words[rows],), dtype)
+            return carray(_pointer(_fixed_word(s, at)), (_fixed_word(s, rows),), dtype)
 
     else:
 
         def view(s):
             words = _plain_view(s, HEADER_WORDS, INT64)
             return _plain_view(words[at], words[rows], dtype)
+
+    return view
+
+
+def _make_view(at, rows, dtype):
+    """An accessor of a table that nobody asks for its length. Compiled it says 0, which makes the
+    compiler drop what it does at every index for those that count from the end."""
+    if not JIT:
+        return _make_queue(at, rows, dtype)
+    at = int(at)
+
+    @inlined
+    def view(s):
+        return carray(_pointer(_fixed_word(s, at)), (0,), dtype)
 
     return view
 
@@ -345,12 +375,13 @@ levels = _make_view(H.LEVELS_AT, H.LEVELS_ROWS, LEVEL)
 buckets = _make_view(H.BUCKETS_AT, H.BUCKETS_ROWS, INT32)
 words = _make_view(H.WORDS_AT, H.WORDS_ROWS, INT64)
 ladders = _make_view(H.LADDERS_AT, H.LADDERS_ROWS, LADDER)
-account_slots = _make_view(H.ACCOUNT_SLOTS_AT, H.ACCOUNT_SLOTS_ROWS, SLOT)
-order_slots = _make_view(H.ORDER_SLOTS_AT, H.ORDER_SLOTS_ROWS, SLOT)
+account_slots = _make_queue(H.ACCOUNT_SLOTS_AT, H.ACCOUNT_SLOTS_ROWS, SLOT)
+order_slots = _make_queue(H.ORDER_SLOTS_AT, H.ORDER_SLOTS_ROWS, INT32)
+order_links = _make_view(H.ORDER_LINKS_AT, H.ORDER_LINKS_ROWS, INT32)
 touched = _make_view(H.TOUCHED_AT, H.TOUCHED_ROWS, INT64)
 breached = _make_view(H.BREACHED_AT, H.BREACHED_ROWS, INT64)
-liquidations = _make_view(H.LIQUIDATIONS_AT, H.LIQUIDATIONS_ROWS, INT64)
-stop_queue = _make_view(H.STOPS_AT, H.STOPS_ROWS, INT64)
+liquidations = _make_queue(H.LIQUIDATIONS_AT, H.LIQUIDATIONS_ROWS, INT64)
+stop_queue = _make_queue(H.STOPS_AT, H.STOPS_ROWS, INT64)
 reached = _make_view(H.REACHED_AT, H.REACHED_ROWS, INT64)
 ranks = _make_view(H.RANKS_AT, H.RANKS_ROWS, RANK)
 curves = _make_view(H.CURVES_AT, H.CURVES_ROWS, CURVE)
@@ -360,7 +391,7 @@ cases = _make_view(H.CASES_AT, H.CASES_ROWS, CASE)
 steps = _make_view(H.STEPS_AT, H.STEPS_ROWS, STEP)
 waiting = _make_view(H.WAITING_AT, H.WAITING_ROWS, WAITING)
 gated = _make_view(H.GATED_AT, H.GATED_ROWS, INT64)
-adl_queue = _make_view(H.ADL_QUEUE_AT, H.ADL_QUEUE_ROWS, INT64)
+adl_queue = _make_queue(H.ADL_QUEUE_AT, H.ADL_QUEUE_ROWS, INT64)
 volunteers = _make_view(H.VOLUNTEERS_AT, H.VOLUNTEERS_ROWS, INT64)
 peaks = _make_view(H.PEAKS_AT, H.PEAKS_ROWS, PEAK)
 funds = _make_view(H.FUNDS_AT, H.FUNDS_ROWS, FUND)
