@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.constants import Side
 from engine.core.kernel import inlined, kernel
-from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
+from engine.core.ladder import clear_position_if, first_from, ladder_row, last_to, set_position
 from engine.core.slots import home_slot
 from engine.core.state import (
     H,
@@ -135,63 +135,55 @@ def _unchain_order(s, before, row):
 
 @inlined
 def link_level(s, row):
-    """Put an order at the back of its price level; the level and the touch follow."""
+    """Put an order at the back of its price level; the level and the touch follow.
+
+    Whether a level was empty cannot be predicted, so nothing here branches on it: an order stands
+    in for a neighbour that is not there, and a tick that is marked is marked again."""
     table = orders(s)
     order = table[row]
+    side, tick = order["side"], order["tick"]
     market = markets(s)[order["market_id"]]
-    tick = order["tick"]
     level = levels(s)[market["level_row"] + tick]
-    tail = level["tail"]
+    head, tail = level["head"], level["tail"]
+    table[row if tail == 0 else tail]["next"] = row
     order["prev"] = tail
     order["next"] = 0
-    if tail == 0:
-        level["head"] = row
-        set_position(s, ladder_row(order["market_id"], Ladders.BOOK), tick)
-        if order["side"] == Side.BUY:
-            if tick > market["best_bid_tick"]:
-                market["best_bid_tick"] = tick
-        elif market["best_ask_tick"] == 0 or tick < market["best_ask_tick"]:
-            market["best_ask_tick"] = tick
-    else:
-        table[tail]["next"] = row
+    level["head"] = row if tail == 0 else head
     level["tail"] = row
     level["lots"] += order["lots"]
+    set_position(s, ladder_row(order["market_id"], Ladders.BOOK), tick)
+    bid, ask = market["best_bid_tick"], market["best_ask_tick"]
+    if tick > bid if side == Side.BUY else (ask == 0) | (tick < ask):
+        if side == Side.BUY:
+            market["best_bid_tick"] = tick
+        else:
+            market["best_ask_tick"] = tick
 
 
 @inlined
 def unlink_level(s, row):
-    """Take an order out of its price level; the level and the touch follow."""
+    """Take an order out of its price level; the level and the touch follow, without a branch on
+    where in the level it lies."""
     table = orders(s)
     order = table[row]
+    side, tick = order["side"], order["tick"]
     market = markets(s)[order["market_id"]]
-    tick = order["tick"]
     level = levels(s)[market["level_row"] + tick]
-    before = order["prev"]
-    after = order["next"]
-    if before == 0:
-        level["head"] = after
-    else:
-        table[before]["next"] = after
-    if after == 0:
-        level["tail"] = before
-    else:
-        table[after]["prev"] = before
+    head, tail = level["head"], level["tail"]
+    before, after = order["prev"], order["next"]
+    table[row if before == 0 else before]["next"] = after
+    table[row if after == 0 else after]["prev"] = before
+    level["head"] = after if before == 0 else head
+    level["tail"] = before if after == 0 else tail
     level["lots"] -= order["lots"]
-    if level["head"] == 0:
-        close_level(s, order["market_id"], order["side"], tick)
-
-
-@inlined
-def close_level(s, market_id, side, tick):
-    """An empty level leaves the ladder; the touch moves to the next one."""
-    row = ladder_row(market_id, Ladders.BOOK)
-    market = markets(s)[market_id]
-    clear_position(s, row, tick)
-    if side == Side.BUY:
-        if tick == market["best_bid_tick"]:
-            market["best_bid_tick"] = last_to(s, row, tick)
-    elif tick == market["best_ask_tick"]:
-        market["best_ask_tick"] = first_from(s, row, tick)
+    empty = (before == 0) & (after == 0)
+    ladder = ladder_row(order["market_id"], Ladders.BOOK)
+    clear_position_if(s, ladder, tick, empty)
+    if empty & (tick == best_tick(market, side)):
+        if side == Side.BUY:
+            market["best_bid_tick"] = last_to(s, ladder, tick)
+        else:
+            market["best_ask_tick"] = first_from(s, ladder, tick)
 
 
 @inlined
