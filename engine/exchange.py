@@ -88,10 +88,10 @@ class Exchange:
         )
         self._unit_room = events_per_unit_max(self.block.rows)
         self._events = np.empty(self._unit_room + events_slack, dtype=EVENT)
-        self._event_bytes = memoryview(self._events).cast("B")
+        self._event_bytes = self._events.data.cast("B")
         self._one = np.zeros(1, dtype=COMMAND)
         self._one_at = self._one.ctypes.data
-        self._one_bytes = memoryview(self._one).cast("B")
+        self._one_bytes = self._one.data.cast("B")
         self._run = direct(step.run, 5)
         self._fault: str | None = None
         self.relink()
@@ -100,7 +100,7 @@ class Exchange:
         """Write what this process has where into the header: of a new or a restored block."""
         self.block.rebase()
         words = self.block.words
-        self._words = memoryview(words)  # a word of an array takes longer to read
+        self._words = words.data  # a word of an array takes longer to read
         words[H.EVENTS_AT] = self._events.ctypes.data
         words[H.EVENTS_ROWS] = len(self._events)
         words[FIRST_PART_WORD : FIRST_PART_WORD + PART_WORDS] = _addresses(len(PARTS))

@@ -3,15 +3,16 @@
 Rest, find, shrink and unlink. It knows prices, sizes and time priority; accounts, margins and
 events are above it. A slot of an id holds the row of the newest order whose id belongs there, each
 order the row of the one before, and the id is read in the order itself, whose line is needed
-anyway: sixteen orders share a line of slots, and leaving moves none of the others. Bids and asks share one ladder: every level below the touch is a bid, every
-level above it an ask. Implements R10, R13 and R17.
+anyway: sixteen orders share a line of slots, and leaving moves none of the others. Bids and asks
+share one ladder: every level below the touch is a bid, every level above it an ask. Implements R10,
+R13 and R17.
 """
 
 import numpy as np
 
 from engine.constants import Side
 from engine.core.kernel import inlined, kernel
-from engine.core.ladder import clear_position_if, first_from, ladder_row, last_to, set_position
+from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
 from engine.core.slots import home_slot
 from engine.core.state import (
     H,
@@ -135,55 +136,63 @@ def _unchain_order(s, before, row):
 
 @inlined
 def link_level(s, row):
-    """Put an order at the back of its price level; the level and the touch follow.
-
-    Whether a level was empty cannot be predicted, so nothing here branches on it: an order stands
-    in for a neighbour that is not there, and a tick that is marked is marked again."""
+    """Put an order at the back of its price level; the level and the touch follow."""
     table = orders(s)
     order = table[row]
-    side, tick = order["side"], order["tick"]
     market = markets(s)[order["market_id"]]
+    tick = order["tick"]
     level = levels(s)[market["level_row"] + tick]
-    head, tail = level["head"], level["tail"]
-    table[row if tail == 0 else tail]["next"] = row
+    tail = level["tail"]
     order["prev"] = tail
     order["next"] = 0
-    level["head"] = row if tail == 0 else head
+    if tail == 0:
+        level["head"] = row
+        set_position(s, ladder_row(order["market_id"], Ladders.BOOK), tick)
+        if order["side"] == Side.BUY:
+            if tick > market["best_bid_tick"]:
+                market["best_bid_tick"] = tick
+        elif market["best_ask_tick"] == 0 or tick < market["best_ask_tick"]:
+            market["best_ask_tick"] = tick
+    else:
+        table[tail]["next"] = row
     level["tail"] = row
     level["lots"] += order["lots"]
-    set_position(s, ladder_row(order["market_id"], Ladders.BOOK), tick)
-    bid, ask = market["best_bid_tick"], market["best_ask_tick"]
-    if tick > bid if side == Side.BUY else (ask == 0) | (tick < ask):
-        if side == Side.BUY:
-            market["best_bid_tick"] = tick
-        else:
-            market["best_ask_tick"] = tick
 
 
 @inlined
 def unlink_level(s, row):
-    """Take an order out of its price level; the level and the touch follow, without a branch on
-    where in the level it lies."""
+    """Take an order out of its price level; the level and the touch follow."""
     table = orders(s)
     order = table[row]
-    side, tick = order["side"], order["tick"]
     market = markets(s)[order["market_id"]]
+    tick = order["tick"]
     level = levels(s)[market["level_row"] + tick]
-    head, tail = level["head"], level["tail"]
-    before, after = order["prev"], order["next"]
-    table[row if before == 0 else before]["next"] = after
-    table[row if after == 0 else after]["prev"] = before
-    level["head"] = after if before == 0 else head
-    level["tail"] = before if after == 0 else tail
+    before = order["prev"]
+    after = order["next"]
+    if before == 0:
+        level["head"] = after
+    else:
+        table[before]["next"] = after
+    if after == 0:
+        level["tail"] = before
+    else:
+        table[after]["prev"] = before
     level["lots"] -= order["lots"]
-    empty = (before == 0) & (after == 0)
-    ladder = ladder_row(order["market_id"], Ladders.BOOK)
-    clear_position_if(s, ladder, tick, empty)
-    if empty & (tick == best_tick(market, side)):
-        if side == Side.BUY:
-            market["best_bid_tick"] = last_to(s, ladder, tick)
-        else:
-            market["best_ask_tick"] = first_from(s, ladder, tick)
+    if level["head"] == 0:
+        close_level(s, order["market_id"], order["side"], tick)
+
+
+@inlined
+def close_level(s, market_id, side, tick):
+    """An empty level leaves the ladder; the touch moves to the next one."""
+    row = ladder_row(market_id, Ladders.BOOK)
+    market = markets(s)[market_id]
+    clear_position(s, row, tick)
+    if side == Side.BUY:
+        if tick == market["best_bid_tick"]:
+            market["best_bid_tick"] = last_to(s, row, tick)
+    elif tick == market["best_ask_tick"]:
+        market["best_ask_tick"] = first_from(s, row, tick)
 
 
 @inlined

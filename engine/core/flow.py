@@ -24,7 +24,7 @@ from engine.core.book import (
     unlink_level,
     unregister,
 )
-from engine.core.kernel import entry, inlined, kernel
+from engine.core.kernel import entry, inlined
 from engine.core.slots import home_slot
 from engine.core.state import (
     H,

@@ -247,8 +247,8 @@ def link_parts(words: np.ndarray, tell: Callable[[str, int, int], None] | None =
 
 
 def direct(made: Callable, count: int) -> Callable:
-    """An entry kernel of `count` integers as Python calls it fastest: its compiled function, without
-    the dispatcher that looks at every argument first. It takes plain integers only."""
+    """An entry kernel of `count` plain integers as Python calls it fastest: its compiled function,
+    without the dispatcher that looks at every argument first."""
     if not JIT:
         return made
     arguments = (types.int64,) * count

@@ -36,37 +36,22 @@ def set_position(s, row, position):
 @inlined
 def clear_position(s, row, position):
     """Mark a position as free, and every word above it that became empty."""
-    clear_position_if(s, row, position, True)
-
-
-@inlined
-def clear_position_if(s, row, position, free):
-    """Mark an occupied position as free, or leave it, without a branch on which."""
-    bitmap = words(s)
-    at = ladders(s)[row]["word_0"] + (position >> 6)
-    before = bitmap[at]
-    cleared = without_bit(before, position & 63)
-    left = cleared if free else before
-    bitmap[at] = left
-    if left == 0:
-        _clear_above(s, row, position)
-
-
-@kernel
-def _clear_above(s, row, position):
-    """The leaf of a position became empty: so may the words above it."""
     ladder = ladders(s)[row]
     bitmap = words(s)
-    at = ladder["word_1"] + (position >> 12)
-    left = without_bit(bitmap[at], (position >> 6) & 63)
+    at = ladder["word_0"] + (position >> 6)
+    left = without_bit(bitmap[at], position & 63)
     bitmap[at] = left
     if left == 0:
-        at = ladder["word_2"] + (position >> 18)
-        left = without_bit(bitmap[at], (position >> 12) & 63)
+        at = ladder["word_1"] + (position >> 12)
+        left = without_bit(bitmap[at], (position >> 6) & 63)
         bitmap[at] = left
         if left == 0:
-            at = ladder["word_3"]
-            bitmap[at] = without_bit(bitmap[at], position >> 18)
+            at = ladder["word_2"] + (position >> 18)
+            left = without_bit(bitmap[at], (position >> 12) & 63)
+            bitmap[at] = left
+            if left == 0:
+                at = ladder["word_3"]
+                bitmap[at] = without_bit(bitmap[at], position >> 18)
 
 
 @kernel
