@@ -125,6 +125,10 @@ class BookAlone:
             return []
         if written < 0:
             raise _refusal(-written, row, (op, order_id, side, price, lots))
+        return self.fills(written)
+
+    def fills(self, written: int) -> list[tuple[int, ...]]:
+        """The fills that the last call of a kernel has written, as tuples."""
         return list(UNPACK_FILLS(self._fill_bytes[: written * FLOW_FILL.itemsize]))
 
     def run(self, rows: np.ndarray, first_row: int = 0) -> Iterator[np.ndarray]:

@@ -14,7 +14,8 @@ from engine.bench.results import Row
 from engine.bench.rounds import counted, digest_of, row, same, timed
 from engine.bench.work import Sizes, exchange_flow, fill_checksum, trading_exchange
 from engine.constants import EventKind
-from engine.core.flow import FLOW_FILL, Op
+from engine.core.flow import FLOW_FILL, Op, run_message
+from engine.core.kernel import direct
 from engine.match import BookAlone, fold
 
 ORDERS_MAX = 100_000  # of the whole exchange at once; no flow comes near
@@ -87,10 +88,12 @@ def deep_row(flow: Flow, rounds: int) -> Row:
 def kernel_calls(flow: Flow) -> tuple[float, np.ndarray]:
     """Each message as Python integers, one call of the kernel, its trades as tuples."""
     book, messages = new_book(flow), flow.rows.tolist()
-    call, trades = book.message, []
+    call, address, trades = direct(run_message, 7), book.block.address, []
     began = time.perf_counter()
     for op, order_id, side, price, lots in messages:
-        trades += call(op, order_id, side, price, lots)
+        written = call(address, 0, op, order_id, side, price, lots)
+        if written:
+            trades += book.fills(written)
     return time.perf_counter() - began, np.array(trades, FLOW_FILL)
 
 
