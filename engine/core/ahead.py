@@ -38,7 +38,7 @@ def looks_ahead(s):
 def _account_of(s, command_at):
     """Row of the account that enters or changes an order, 0 if it is not where it belongs."""
     command = command_of(command_at)
-    entry = account_slots(s)[home_slot(account_slots(s), command["account_id"])]
+    entry = account_slots(s)[home_slot(len(account_slots(s)), command["account_id"])]
     trades = command["kind"] == CommandKind.NEW_ORDER or command["kind"] == CommandKind.AMEND
     return entry["row"] if trades and entry["key"] == command["account_id"] else 0
 
@@ -55,7 +55,7 @@ def fetch_ahead(s, commands_at, index, count):
     """Ask for what commands after this one will need."""
     if index + SLOT_AHEAD < count:
         command = command_of(commands_at + (index + SLOT_AHEAD) * COMMAND_BYTES)
-        fetch_account_slot(s, home_slot(account_slots(s), command["account_id"]))
+        fetch_account_slot(s, home_slot(len(account_slots(s)), command["account_id"]))
     if index + ACCOUNT_AHEAD < count:
         row = _account_of(s, commands_at + (index + ACCOUNT_AHEAD) * COMMAND_BYTES)
         if row != 0:

@@ -1,21 +1,36 @@
 """The order book: price levels on a bitmap ladder, a FIFO of orders at each, and order rows.
 
 Rest, find, shrink and unlink. It knows prices, sizes and time priority; accounts, margins and
-events are above it. Bids and asks share one ladder: every level below the touch is a bid, every
-level above it an ask. Implements R10, R13 and R17.
+events are above it. A slot of an id holds the row of the newest order whose id belongs there, each
+order the row of the one before, and the id is read in the order itself, whose line is needed
+anyway: sixteen orders share a line of slots, and leaving moves none of the others. Bids and asks
+share one ladder: every level below the touch is a bid, every level above it an ask. Implements R10,
+R13 and R17.
 """
+
+import numpy as np
 
 from engine.constants import Side
 from engine.core.kernel import inlined, kernel
 from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
-from engine.core.slots import find_row, insert_row, remove_row
-from engine.core.state import H, Ladders, header, levels, markets, order_slots, orders
+from engine.core.slots import home_slot
+from engine.core.state import (
+    H,
+    Ladders,
+    header,
+    levels,
+    markets,
+    order_links,
+    order_slots,
+    orders,
+)
 
 
 @inlined
 def best_tick(market, side):
     """Best tick of a side, 0 when it is empty."""
-    return market["best_bid_tick"] if side == Side.BUY else market["best_ask_tick"]
+    bid, ask = market["best_bid_tick"], market["best_ask_tick"]  # both read: no branch on the side
+    return bid if side == Side.BUY else ask
 
 
 @inlined
@@ -37,11 +52,6 @@ def signed(side, lots):
 def crosses(side, limit, price):
     """Implements R11."""
     return price <= limit if side == Side.BUY else price >= limit
-
-
-@inlined
-def find_order(s, order_id):
-    return find_row(order_slots(s), order_id)
 
 
 @inlined
@@ -72,13 +82,56 @@ def free_order_row(s, row):
 
 
 @inlined
+def find_order(s, order_id):
+    """The row of a live order, 0 if there is none of this id."""
+    slots = order_slots(s)
+    table = orders(s)
+    row = np.int64(slots[home_slot(len(slots), order_id)])
+    while row != 0 and table[row]["order_id"] != order_id:
+        row = np.int64(order_links(s)[row])
+    return row
+
+
+@inlined
 def register(s, row):
-    insert_row(order_slots(s), orders(s)[row]["order_id"], row)
+    """Make a live order known by its id, which no other has."""
+    slots = order_slots(s)
+    slot = home_slot(len(slots), orders(s)[row]["order_id"])
+    if slots[slot] != 0:
+        _chain_order(s, slots[slot], row)
+    slots[slot] = row
+
+
+@kernel
+def _chain_order(s, first, row):
+    table, links = orders(s), order_links(s)
+    links[row] = first
+    while first != 0:
+        assert table[first]["order_id"] != table[row]["order_id"], "two live orders of one id"
+        first = links[first]
 
 
 @inlined
 def unregister(s, row):
-    remove_row(order_slots(s), orders(s)[row]["order_id"])
+    """Forget the id of a live order."""
+    slots, links = order_slots(s), order_links(s)
+    slot = home_slot(len(slots), orders(s)[row]["order_id"])
+    following = links[row]
+    if slots[slot] == row:
+        slots[slot] = following
+    else:
+        _unchain_order(s, slots[slot], row)
+    if following != 0:
+        links[row] = 0
+
+
+@kernel
+def _unchain_order(s, before, row):
+    links = order_links(s)
+    while links[before] != row:
+        assert links[before] != 0, "a live order is not known by its id"
+        before = links[before]
+    links[before] = links[row]
 
 
 @inlined

@@ -24,8 +24,20 @@ from engine.core.book import (
     unlink_level,
     unregister,
 )
-from engine.core.kernel import entry, inlined, kernel
-from engine.core.state import H, header, markets, orders
+from engine.core.kernel import entry, inlined
+from engine.core.slots import home_slot
+from engine.core.state import (
+    H,
+    fetch_level,
+    fetch_order,
+    fetch_order_link,
+    fetch_order_slot,
+    header,
+    levels,
+    markets,
+    order_slots,
+    orders,
+)
 from engine.core.windows import window_at
 
 ALONE = 1  # the only market
@@ -63,10 +75,12 @@ FLOW_FILL = np.dtype(
     [("row", "<i8"), ("taker_id", "<i8"), ("maker_id", "<i8"), ("price", "<i8"), ("lots", "<i8")]
 )
 MULTIPLIER = 1_000_003
+NEAR_ORDERS = 1 << 13  # so many lines of orders are held near the core anyway
+AHEAD = 4  # rows between one question to memory and the next that needs its answer
 
 
 @inlined
-def trade(s, fills, count, row, taker_id, side, limit, lots):
+def trade(s, fills, written, at, taker_id, side, limit, lots):
     """Match one order; returns (lots left, fills written so far)."""
     market = markets(s)[ALONE]
     against = opposite(side)
@@ -79,71 +93,139 @@ def trade(s, fills, count, row, taker_id, side, limit, lots):
         order = table[resting]
         fill = min(lots, order["lots"])
         lots -= fill
-        out = fills[count]
-        out["row"] = row
+        out = fills[written]
+        out["row"] = at
         out["taker_id"] = taker_id
         out["maker_id"] = order["order_id"]
         out["price"] = price
         out["lots"] = fill
-        count += 1
+        written += 1
         if fill == order["lots"]:
-            take_out(s, resting)
+            unlink_level(s, resting)
+            drop(s, resting)
         else:
             shrink(s, resting, fill)
-    return lots, count
+    return lots, written
 
 
 @inlined
-def take_out(s, row):
-    unlink_level(s, row)
+def drop(s, row):
+    """Forget an order that is out of its level."""
     unregister(s, row)
     free_order_row(s, row)
 
 
 @inlined
-def put_in(s, order_id, side, price, lots):
-    row = new_order_row(s)
+def put_in(s, row, order_id, side, price, lots):
+    """Rest what is left of an order: a new one (row 0), or one that has lost its level."""
+    if row == 0:
+        row = new_order_row(s)
+        order = orders(s)[row]
+        order["order_id"] = order_id
+        order["market_id"] = ALONE
+        order["side"] = side
+        order["order_type"] = OrderType.LIMIT.value
+        register(s, row)
     order = orders(s)[row]
-    order["order_id"] = order_id
     order["lots"] = lots
     order["price"] = price
     order["tick"] = price
-    order["market_id"] = ALONE
-    order["side"] = side
-    order["order_type"] = OrderType.LIMIT.value
     link_level(s, row)
-    register(s, row)
 
 
-@kernel
-def check_row(s, op, order_id, side, price, lots, found):
-    """0, or why the row is refused."""
-    market = markets(s)[ALONE]
-    if op < Op.ADD or op > Op.MOVE:
-        return FlowError.UNKNOWN_OP.value
-    if op <= Op.IOC:
-        if found != 0 or order_id <= 0:
-            return FlowError.DUPLICATE_ORDER.value
-        if side != Side.BUY and side != Side.SELL:
-            return FlowError.WRONG_SIDE.value
-        words = header(s)
-        if words[H.ORDERS_COUNT] >= words[H.USER_ORDERS_MAX]:
-            return FlowError.BOOK_FULL.value
-    else:
-        if found == 0:
-            return FlowError.UNKNOWN_ORDER.value
-        if op != Op.REDUCE and orders(s)[found]["side"] != side:
-            return FlowError.WRONG_SIDE.value
-    if lots <= 0 and op != Op.CANCEL:
+@inlined
+def check_entry(s, op, order_id, side, price, lots, found):
+    """0, or why a new order is refused."""
+    words, market = header(s), markets(s)[ALONE]
+    if found != 0 or order_id <= 0:
+        return FlowError.DUPLICATE_ORDER.value
+    if side != Side.BUY and side != Side.SELL:
+        return FlowError.WRONG_SIDE.value
+    if words[H.ORDERS_COUNT] >= words[H.USER_ORDERS_MAX]:
+        return FlowError.BOOK_FULL.value
+    if lots <= 0:
         return FlowError.LOTS_OUT_OF_RANGE.value
-    priced = op != Op.CANCEL and op != Op.REDUCE and not (op == Op.IOC and price == 0)
-    if priced and not 1 <= price <= market["price_max"]:
+    if not 1 <= price <= market["price_max"] and not (op == Op.IOC and price == 0):
         return FlowError.PRICE_OUT_OF_RANGE.value
     if op == Op.ADD:
         best = best_price(market, opposite(side))
         if best != 0 and crosses(side, price, best):
             return FlowError.WOULD_CROSS.value
     return 0
+
+
+@inlined
+def check_change(s, op, side, price, lots, found):
+    """0, or why a change of an order is refused."""
+    if found == 0:
+        return FlowError.UNKNOWN_ORDER.value
+    if op != Op.REDUCE and orders(s)[found]["side"] != side:
+        return FlowError.WRONG_SIDE.value
+    if op != Op.CANCEL and lots <= 0:
+        return FlowError.LOTS_OUT_OF_RANGE.value
+    if op >= Op.REPLACE and op != Op.CANCEL and not 1 <= price <= markets(s)[ALONE]["price_max"]:
+        return FlowError.PRICE_OUT_OF_RANGE.value
+    return 0
+
+
+@inlined
+def work_off(s, fills, written, at, op, order_id, side, price, lots):
+    """One row of order flow; returns (fills written so far, FlowError or 0)."""
+    if op < Op.ADD or op > Op.MOVE:
+        return written, FlowError.UNKNOWN_OP.value
+    row = find_order(s, order_id)
+    if op <= Op.IOC:
+        refused = check_entry(s, op, order_id, side, price, lots, row)
+        if refused != 0:
+            return written, refused
+        if price == 0:
+            price = markets(s)[ALONE]["price_max"] if side == Side.BUY else 1
+    else:
+        refused = check_change(s, op, side, price, lots, row)
+        if refused != 0:
+            return written, refused
+        order = orders(s)[row]
+        held = order["lots"]
+        if op == Op.REDUCE and lots < held:
+            shrink(s, row, lots)
+            return written, 0
+        if op == Op.REPLACE and order["price"] == price and lots <= held:
+            shrink(s, row, held - lots)
+            return written, 0
+        unlink_level(s, row)
+        if op == Op.CANCEL or op == Op.REDUCE:
+            drop(s, row)
+            return written, 0
+    lots, written = trade(s, fills, written, at, order_id, side, price, lots)
+    if lots > 0 and op != Op.IOC:
+        put_in(s, row, order_id, side, price, lots)
+    elif row != 0:
+        drop(s, row)
+    return written, 0
+
+
+@inlined
+def look_ahead(s, rows, index, count):
+    """Ask for what later rows will read: the slot of an id, then its order and the level, then the
+    neighbours in the level. What is read for that may be stale by then, which costs only time."""
+    market = markets(s)[ALONE]
+    table, slots = orders(s), order_slots(s)
+    last = count - 1
+    fetch_order_slot(s, home_slot(len(slots), rows[min(index + 3 * AHEAD, last)]["order_id"]))
+    row = rows[min(index + 2 * AHEAD, last)]
+    found = slots[home_slot(len(slots), row["order_id"])]
+    fetch_order(s, found)
+    fetch_order_link(s, found)
+    fetch_level(s, market["level_row"] + row["price"])
+    row = rows[min(index + AHEAD, last)]
+    found = slots[home_slot(len(slots), row["order_id"])]
+    if found != 0:
+        order = table[found]
+        fetch_order(s, order["prev"])
+        fetch_order(s, order["next"])
+        fetch_level(s, market["level_row"] + order["tick"])
+    elif 1 <= row["price"] <= market["price_max"]:
+        fetch_order(s, levels(s)[market["level_row"] + row["price"]]["tail"])
 
 
 @entry
@@ -153,38 +235,40 @@ def run_flow(s, rows_at, count, start, first_row, fills_at, fills_rows):
     Returns (index of the first row not done, fills written, FlowError or 0)."""
     rows = window_at(rows_at, count, FLOW_ROW)
     fills = window_at(fills_at, fills_rows, FILL_ROW)
-    market = markets(s)[ALONE]
-    words = header(s)
+    enough = fills_rows - header(s)[H.USER_ORDERS_MAX]  # one row may trade with every order
+    deep = header(s)[H.ORDERS_USED] > NEAR_ORDERS
     written = 0
     for index in range(start, count):
-        if fills_rows - written <= words[H.ORDERS_COUNT]:
+        if written >= enough:
             return index, written, 0
+        if deep:
+            look_ahead(s, rows, index, count)
         row = rows[index]
-        op, order_id, side = row["op"], row["order_id"], row["side"]
-        price, lots = row["price"], row["lots"]
-        found = find_order(s, order_id)
-        refused = check_row(s, op, order_id, side, price, lots, found)
+        written, refused = work_off(
+            s,
+            fills,
+            written,
+            first_row + index,
+            row["op"],
+            row["order_id"],
+            row["side"],
+            row["price"],
+            row["lots"],
+        )
         if refused != 0:
             return index, written, refused
-        if op == Op.CANCEL or (op == Op.REDUCE and lots >= orders(s)[found]["lots"]):
-            take_out(s, found)
-            continue
-        if op == Op.REDUCE:
-            shrink(s, found, lots)
-            continue
-        held = orders(s)[found]["lots"]
-        if op == Op.REPLACE and orders(s)[found]["price"] == price and lots <= held:
-            shrink(s, found, held - lots)
-            continue
-        if op >= Op.REPLACE:
-            take_out(s, found)
-        if op == Op.IOC and price == 0:
-            price = market["price_max"] if side == Side.BUY else 1
-        at = first_row + index
-        lots, written = trade(s, fills, written, at, order_id, side, price, lots)
-        if lots > 0 and op != Op.IOC:
-            put_in(s, order_id, side, price, lots)
     return np.int64(count), written, 0
+
+
+@entry
+def run_message(s, at, op, order_id, side, price, lots):
+    """Work off one row that Python has as integers; its fills stand where H.EVENTS_AT says.
+
+    Returns the fills written, or its FlowError below zero."""
+    words = header(s)
+    fills = window_at(words[H.EVENTS_AT], words[H.EVENTS_ROWS], FILL_ROW)
+    written, refused = work_off(s, fills, 0, at, op, order_id, side, price, lots)
+    return -refused if refused != 0 else written
 
 
 FLOW_ROW = FLOW

@@ -223,7 +223,7 @@ LADDER = np.dtype(
     ]
 )
 
-SLOT = np.dtype([("key", "<i8"), ("row", "<i8")])  # hash table: 0 in `row` is an empty slot
+SLOT = np.dtype([("key", "<i8"), ("row", "<i8")])  # of an account; 0 in `row`: empty
 
 RANK = np.dtype(
     [
@@ -276,7 +276,8 @@ TABLES = {
     "WORDS": INT64,
     "LADDERS": LADDER,
     "ACCOUNT_SLOTS": SLOT,
-    "ORDER_SLOTS": SLOT,
+    "ORDER_SLOTS": INT32,
+    "ORDER_LINKS": INT32,
     "TOUCHED": INT64,
     "BREACHED": INT64,
     "LIQUIDATIONS": INT64,

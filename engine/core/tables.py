@@ -114,7 +114,8 @@ def table_rows(
         "WORDS": 1 + sum(sum(bitmap_words(bits)) for size in sizes for bits in size),
         "LADDERS": LADDERS_PER_MARKET * (1 + len(markets)),
         "ACCOUNT_SLOTS": power_of_two(2 * max(accounts, FIRST_USER_ID)),
-        "ORDER_SLOTS": power_of_two(2 * orders),
+        "ORDER_SLOTS": power_of_two(orders),
+        "ORDER_LINKS": orders,
         "TOUCHED": 2 * (accounts + positions),
         "BREACHED": accounts + positions,
         "LIQUIDATIONS": power_of_two(accounts + positions + 1),
@@ -259,7 +260,7 @@ def write_accounts(block: Block, markets: list[MarketNumbers]) -> dict[int, int]
     rows = {account_id: row for row, account_id in enumerate(ids, start=1)}
     for account_id, row in rows.items():
         accounts[row]["account_id"] = account_id
-        slot = home(slots, account_id)
+        slot = home(len(slots), account_id)
         while slots[slot]["row"]:
             slot = (slot + 1) % len(slots)
         slots[slot] = (account_id, row)
