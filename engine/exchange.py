@@ -28,8 +28,10 @@ from engine.views import (
     StepView,
 )
 
-EVENTS_COUNT, EVENT_BYTES = int(H.EVENTS_COUNT), EVENT.itemsize
+EVENTS_COUNT, EVENTS_ROWS, EVENT_BYTES = int(H.EVENTS_COUNT), int(H.EVENTS_ROWS), EVENT.itemsize
 EVENTS_SLACK = 1 << 16  # rows of event room beyond what one unit may need
+EVENTS_NEAR = 1 << 13  # the same for who reads them in place: they stay in a processor's cache
+FEW_EVENTS = 1 << 10  # rows that are copied fastest by Python itself
 
 
 class EngineFault(RuntimeError):
@@ -127,12 +129,21 @@ class Exchange:
             parts.append(events)
         return join_events(parts)
 
-    def stream(self, commands: np.ndarray) -> Iterator[np.ndarray]:
-        """Like `submit`, but yields the events in the portions in which they were drained."""
+    def stream(self, commands: np.ndarray, in_place: bool = False) -> Iterator[np.ndarray]:
+        """Like `submit`, but yields the events in the portions in which they were drained.
+
+        With `in_place` a portion is not copied: it is where the core wrote it, until the next is
+        asked for or anything else is submitted. Portions are smaller then.
+        """
         commands = self._checked(commands)
         at, count, done = commands.ctypes.data, len(commands), 0
+        room = len(self._events)
+        if in_place:
+            room = min(room, self._unit_room + EVENTS_NEAR)
         while True:
-            done, events = self._drained(at, count, done)
+            self._words[EVENTS_ROWS] = room
+            done, events = self._drained(at, count, done, not in_place)
+            self._words[EVENTS_ROWS] = len(self._events)
             yield events
             if done == count:
                 return
@@ -146,9 +157,11 @@ class Exchange:
             raise EngineFault(self._fault)
         return commands
 
-    def _drained(self, at: int, count: int, start: int) -> tuple[int, np.ndarray]:
+    def _drained(
+        self, at: int, count: int, start: int, copied: bool = True
+    ) -> tuple[int, np.ndarray]:
         """Apply commands from `start` on until their events fill the buffer; returns the first
-        command that is not finished, and a copy of the events."""
+        command that is not finished, and the events."""
         words = self._words
         words[EVENTS_COUNT] = 0
         try:
@@ -157,9 +170,12 @@ class Exchange:
             self._fault = f"command {words[H.SEQ]}: {error}"
             raise EngineFault(self._fault) from error
         rows = words[EVENTS_COUNT]
+        if not copied:
+            return done, self._events[:rows]
         # numpy copies structured rows field by field, bytes at once
-        copied = bytearray(self._event_bytes[: rows * EVENT_BYTES])
-        return done, np.ndarray(rows, EVENT, copied)
+        if rows <= FEW_EVENTS:
+            return done, np.ndarray(rows, EVENT, bytearray(self._event_bytes[: rows * EVENT_BYTES]))
+        return done, self._events[:rows].view(np.uint8).copy().view(EVENT)
 
     # -- tables -------------------------------------------------------------------------------
 

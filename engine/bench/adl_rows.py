@@ -88,7 +88,7 @@ def adl_row(
     exchange = crowded(accounts, len(ticks), closed, clustered)
     seconds, kept = [], []
     for at in range(len(ticks)):
-        spent, parts = timed(lambda at=at: exchange.stream(ticks[at : at + 1]))
+        spent, parts = timed(lambda at=at: exchange.stream(ticks[at : at + 1], in_place=True))
         seconds.append(spent)
         events = np.concatenate(parts)
         closings = counted(events, EventKind.FILL, Cause.ADL) // 2

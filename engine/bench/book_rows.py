@@ -51,7 +51,7 @@ def exchange_row(flow: Flow, accounts: int, rounds: int) -> Row:
     seconds, wanted = [], ""
     for number in range(rounds + 1):
         exchange = trading_exchange(accounts, min(_orders(flow), ORDERS_MAX))
-        spent, parts = timed(lambda exchange=exchange: exchange.stream(commands))
+        spent, parts = timed(lambda exchange=exchange: exchange.stream(commands, in_place=True))
         seconds.append(spent)
         got = digest_of(parts)
         if number == 0:

@@ -34,7 +34,7 @@ class Fall:
         digest, part = EventDigest(), PART_MAX // 16
         while self.ticks < len(ticks) and self.seconds < limit_s:
             rows = ticks[self.ticks : self.ticks + part]
-            spent, parts = timed(lambda rows=rows: exchange.stream(rows))
+            spent, parts = timed(lambda rows=rows: exchange.stream(rows, in_place=True))
             self.seconds += spent
             self.ticks += len(rows)
             # Where ticks are slow, few go together, so that the limit is seen in time.

@@ -54,7 +54,7 @@ def exchange_share(sizes: Sizes, together: object, results: object) -> None:
     for _ in range(sizes.rounds + 1):
         exchange = trading_exchange(sizes.flow_accounts, ORDERS_MAX)
         together.wait(WAIT_S)
-        spent, parts = timed(lambda exchange=exchange: exchange.stream(commands))
+        spent, parts = timed(lambda exchange=exchange: exchange.stream(commands, in_place=True))
         seconds.append(spent)
         digest = digest_of(parts)
     results.put((seconds[1:], digest))

@@ -96,7 +96,7 @@ def quiet_row(accounts: int, ticks: int, rounds: int, markets: int = 1) -> Row:
     rows = ticks_in_turn(ticks, markets)
     before, wanted = np.full(markets + 1, PRICE), ""
     for _ in range(rounds + 1):
-        spent, parts = timed(lambda: exchange.stream(rows))
+        spent, parts = timed(lambda: exchange.stream(rows, in_place=True))
         seconds.append(spent)
         events = np.concatenate(parts)
         same(work, len(events), counted(events, EventKind.MARK_SET))
@@ -115,7 +115,7 @@ def fills_row(accounts: int, ticks: int, fills: int, rounds: int, markets: int =
     first = exchange.block.memory.copy()
     for number in range(rounds + 1):
         exchange.block.memory[:] = first
-        spent, parts = timed(lambda: exchange.stream(rows))
+        spent, parts = timed(lambda: exchange.stream(rows, in_place=True))
         seconds.append(spent)
         events = np.concatenate(parts)
         trades = counted(events, EventKind.FILL) // 2
