@@ -2,6 +2,7 @@
 
 Only files without any fault are read here: whole numbers, known words, times that do not fall.
 For any other the answer is None, and `match.py` reads it column by column and says what is wrong.
+Of a Parquet file no other columns are unpacked.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ SIDES = {"B": int(Side.BUY), "A": int(Side.SELL)}  # bid, ask
 OPS = {"add": Op.ADD, "limit": Op.LIMIT, "ioc": Op.IOC, "reduce": Op.REDUCE, "replace": Op.REPLACE}
 COLUMNS = ("cmd", "ts_event_ns", "op", "order_id", "side", "price_ticks", "size")
 BATCH_ROWS = 2**15  # all columns of so many rows fit the cache that one core has for itself
+_WORDS = {"op": OPS, "side": SIDES}
 _MAY_BE_EMPTY = ("side", "price_ticks")  # of a reduce
 _UNKNOWN, _BLANK = -1, 0
 _WORDS_MAX = 64  # of a dictionary: more are not the words of order flow
@@ -73,7 +75,7 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
 def _texts(fields: Fields) -> _Columns | None:
     """Columns of text as integers."""
     columns: dict[str, np.ndarray] = {}
-    for name, codes in (("op", OPS), ("side", SIDES)):
+    for name, codes in _WORDS.items():
         words = fields.words(name, lower=False)
         if words is None:
             return None
@@ -123,9 +125,6 @@ def _batches(file) -> Iterator[_Columns]:
         yield columns | {name: _coded(batch.column(name), _WORDS[name]) for name in _WORDS}
 
 
-_WORDS = {"op": OPS, "side": SIDES}
-
-
 def _whole(column) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -133,12 +132,9 @@ def _whole(column) -> np.ndarray:
     if not pa.types.is_integer(column.type):
         raise pa.ArrowInvalid("no whole numbers")
     column = column.cast(pa.int64())
-    if column.null_count:
-        missing = pc.equal(column, MISSING).true_count
-        if missing:
-            raise pa.ArrowInvalid("the number that stands for none")
-        column = column.fill_null(MISSING)
-    return column.to_numpy()
+    if pc.equal(column, MISSING).true_count:
+        raise pa.ArrowInvalid("the number that stands for none")
+    return (column.fill_null(MISSING) if column.null_count else column).to_numpy()
 
 
 def _coded(column, codes: Mapping[str, int]) -> np.ndarray:

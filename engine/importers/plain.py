@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.core.kernel import entry
+from engine.core.kernel import JIT, entry
 
 LIMIT = 2**62  # no number is larger
 _TENTH = LIMIT // 10 - 1
@@ -208,7 +208,12 @@ class Fields:
         return ends > starts
 
     def hashes(self, names: Sequence[str]) -> np.ndarray | None:
-        """A hash of some columns of each row: different ones are those of different texts."""
+        """A hash of some columns of each row: different ones are those of different texts.
+
+        None also without compilation, where words do not wrap around in silence.
+        """
+        if not JIT:
+            return None
         out = np.zeros(len(self), np.int64)
         return out if all(_hashes(*self._of(name), out) for name in names) else None
 

@@ -274,6 +274,7 @@ class ScannedTable(Table):
 
     @frame.setter
     def frame(self, frame: pl.DataFrame) -> None:
+        """Other text columns in place of the lines."""
         self._frame, self._fields = frame, None
 
     @property
