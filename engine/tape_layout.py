@@ -2,7 +2,7 @@
 
 A tape is one file: a header, blocks of at most `block_records` rows, and an end block. Every
 block but the last is full, so the bytes and the tape hash do not depend on how the rows were
-handed over. All numbers are little-endian; rows and heads begin on cache lines.
+handed over. All numbers are little-endian. Blocks of a multiple of 8 rows begin on cache lines.
 
     header  magic 8s, format version u32, record bytes u32, block records u32, markets u32,
             metadata bytes u32, zero u32, metadata (canonical JSON), seed 16 bytes, zeros up to a
