@@ -121,18 +121,23 @@ def _batches(file) -> Iterator[_Columns]:
     """Columns as integers, some rows at a time; raises ArrowException where one is none."""
     for batch in file.iter_batches(BATCH_ROWS, columns=list(COLUMNS), use_threads=False):
         batch.validate(full=True)  # text that is not UTF-8, indices that lead nowhere
-        columns = {name: _whole(batch.column(name)) for name in COLUMNS if name not in _WORDS}
-        yield columns | {name: _coded(batch.column(name), _WORDS[name]) for name in _WORDS}
+        yield {
+            name: _coded(batch.column(name), _WORDS[name])
+            if name in _WORDS
+            else _whole(batch.column(name), name in _MAY_BE_EMPTY)
+            for name in COLUMNS
+        }
 
 
-def _whole(column) -> np.ndarray:
+def _whole(column, may_be_empty: bool) -> np.ndarray:
+    """Whole numbers; MISSING where there is none, which only some columns may have."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not pa.types.is_integer(column.type):
         raise pa.ArrowInvalid("no whole numbers")
     column = column.cast(pa.int64())
-    if pc.equal(column, MISSING).true_count:
+    if may_be_empty and pc.equal(column, MISSING).true_count:
         raise pa.ArrowInvalid("the number that stands for none")
     return (column.fill_null(MISSING) if column.null_count else column).to_numpy()
 
