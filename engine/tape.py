@@ -68,10 +68,11 @@ class TapeWriter:
     no file is made.
 
     >>> import tempfile
+    >>> from engine.constants import CommandKind
     >>> metadata = TapeMetadata(
     ...     markets=[TapeMarket(symbol="BTCUSDT", price_decimals=2, lot="0.001")])
     >>> rows = np.zeros(2, COMMAND)
-    >>> rows["kind"], rows["market_id"], rows["price"] = c.CommandKind.INDEX, 1, 500_000
+    >>> rows["kind"], rows["market_id"], rows["price"] = CommandKind.INDEX, 1, 500_000
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with TapeWriter(f"{folder}/two.tape", metadata) as tape:
     ...         tape.append(rows)
