@@ -7,7 +7,7 @@ imports nothing of ours: whoever reads a code in an event finds its meaning here
 from enum import IntEnum
 
 ENGINE_VERSION = "0.1.0"
-FORMAT_VERSION = 1  # of the COMMAND and EVENT rows; a tape of another version is refused
+FORMAT_VERSION = 1  # of the COMMAND and EVENT rows, as journals and snapshots name it
 
 PPM = 1_000_000  # parts per million: fees, margin rates, haircuts
 PPB = 1_000_000_000  # parts per billion: funding rates and quantised scores

@@ -30,14 +30,12 @@ from engine.core.kernel import direct
 from engine.core.state import H
 from engine.core.tables import Block, table_rows, write_ladders, write_market
 from engine.importers.common import FormatError
+from engine.importers.order_flow import COLUMNS, OPS, SIDES, read_flow
 from engine.importers.packed import array_header
 from engine.importers.whole import read_csv_frame, read_parquet_frame
 from engine.refusal import Refusal
 from engine.venue import Capacities, MarketNumbers
 
-SIDES = {"B": int(Side.BUY), "A": int(Side.SELL)}  # bid, ask
-OPS = {"add": Op.ADD, "limit": Op.LIMIT, "ioc": Op.IOC, "reduce": Op.REDUCE, "replace": Op.REPLACE}
-COLUMNS = ("cmd", "ts_event_ns", "op", "order_id", "side", "price_ticks", "size")
 BOOK_COLUMNS = ("order_id", "side", "price_ticks", "size")
 FILLS_ROOM = 1 << 13  # rows drained from the kernel at a time, beyond one per resting order: few
 # enough to stay near the core, instead of touching new memory with every fill
@@ -269,6 +267,8 @@ def _flow(path: Path, frame: pl.DataFrame, ops: np.ndarray) -> np.ndarray:
 
 def read_commands(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(FLOW rows, command numbers) of a command file; time and numbers must not go backwards."""
+    if (sound := read_flow(path)) is not None:
+        return sound
     frame = _read(path, COLUMNS)
     numbers = _integers(path, frame, "cmd", 1, ORDER_ID_MAX)
     times = _integers(path, frame, "ts_event_ns", 0, ORDER_ID_MAX)

@@ -346,8 +346,9 @@ def _tape_rows(loaded: LoadedScenario, path: Path) -> Iterator[np.ndarray]:
             reason = f"{market.symbol}: price_decimals or lot differ from the venue's"
             loaded.fail("prices.tape", reason)
     for block in read_tape(path):
-        block["market_id"] = ids[block["market_id"]]
-        yield block
+        rows = block.copy()  # what is read is not to be written to
+        rows["market_id"] = ids[block["market_id"]]
+        yield rows
 
 
 def _index_rows(loaded: LoadedScenario, symbol: str) -> Iterator[np.ndarray]:

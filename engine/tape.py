@@ -1,77 +1,51 @@
-"""Read, write and verify tapes: COMMAND rows in hash-chained blocks of fixed size.
+"""Read, write and verify tapes. What the bytes of a tape are is said in `tape_layout.py`."""
 
-A tape is one file: a header, blocks of at most `block_records` rows, and an end block. Every
-block but the last is full, so the bytes and the tape hash do not depend on how the rows were
-handed over. All numbers are little-endian.
-
-    header  magic 8s, format version u32, record bytes u32, block records u32, markets u32,
-            metadata bytes u32, zero u32, metadata (canonical JSON), seed 16 bytes
-    block   records u32 (1 or more), first seq u64, chain 16 bytes, rows
-    end     records u32 = 0, total count u64, chain 16 bytes
-
-The seed is BLAKE2b-128 of the header before it; a chain value is BLAKE2b-128 of the previous one,
-the first two fields of its block and the rows. The last chain value is the tape hash. The chain
-finds accidents; it carries no key, so it does not authenticate whoever wrote the tape.
-
-What the rows mean is decided by the exchange. Public formats are turned into rows by `importers`.
-"""
-
-import hashlib
-import io
+import mmap
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from engine import constants as c
-from engine.refusal import Refusal
 from engine.rows import COMMAND
+from engine.tape_layout import (
+    BLOCK_RECORDS_DEFAULT,
+    BLOCK_RECORDS_MAX,
+    HASH_BYTES,
+    HEAD,
+    HEAD_1,
+    HEAD_BYTES,
+    HEADER,
+    IDENTITY,
+    LINE_BYTES,
+    MAGIC,
+    NO_SUM,
+    VERSION,
+    Head,
+    Scan,
+    TapeError,
+    TapeMarket,
+    TapeMetadata,
+    decode_metadata,
+    digest,
+    first_identity,
+    sizes_of,
+)
 
-MAGIC = b"CRASHTAP"
-BLOCK_RECORDS_DEFAULT = 16_384  # 1.2 MB: large enough to hash and read at full speed
-BLOCK_RECORDS_MAX = 2**20  # 72 MiB: bounds the memory one damaged length can ask for
-METADATA_BYTES_MAX = 2**20
-
-_HEADER = struct.Struct("<8sIIIIII")
-_BLOCK = struct.Struct("<IQ")
-_HASH_BYTES = 16
-_PLACES = {name: place for name, (_, place, *_) in (COMMAND.fields or {}).items()}
-_BLOCK_BYTES = _BLOCK.size + _HASH_BYTES
-_KIND_MAX = max(c.CommandKind)
-_KIND_KNOWN = np.isin(np.arange(_KIND_MAX + 1), [int(kind) for kind in c.CommandKind])
-
-
-class TapeError(Refusal):
-    """A tape is torn, altered or holds rows no tape may hold. One line names the place.
-
-    `offset` is the byte of the file at which the damage was noticed, `reason` what was expected.
-    """
-
-    def __init__(self, path: Path | str, offset: int, reason: str) -> None:
-        super().__init__(f"{Path(path).name}: byte {offset}: {reason}")
-        self.offset = offset
-        self.reason = reason
-
-
-class TapeMarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One market of a tape; its place in the list, from 1, is the `market_id` of the rows."""
-
-    symbol: Annotated[str, Meta(min_length=1, max_length=64)]
-    price_decimals: Annotated[int, Meta(ge=0, le=12)]
-    lot: Annotated[str, Meta(pattern=r"^[0-9]{1,24}(\.[0-9]{1,18})?$")]
-
-
-class TapeMetadata(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the integers of a tape stand for, and where they come from."""
-
-    markets: Annotated[list[TapeMarket], Meta(max_length=c.MARKETS_MAX)]
-    sources: list[Annotated[str, Meta(max_length=1000)]] = []
+__all__ = [
+    "TapeError",
+    "TapeInfo",
+    "TapeMarket",
+    "TapeMetadata",
+    "TapeWriter",
+    "read_tape",
+    "tape_info",
+    "verify_tape",
+]
 
 
 class TapeInfo(Struct, frozen=True, kw_only=True):
@@ -85,39 +59,6 @@ class TapeInfo(Struct, frozen=True, kw_only=True):
     tape_hash: str
 
 
-def _digest(*parts: bytes | memoryview) -> bytes:
-    state = hashlib.blake2b(digest_size=_HASH_BYTES)
-    for part in parts:
-        state.update(part)
-    return state.digest()
-
-
-def _first_fault(rows: np.ndarray, time_ns: int, markets_count: int) -> tuple[int, int, str] | None:
-    """The first fault no tape may hold: its row, the byte of its field in the row, the reason.
-
-    `rows` is not empty; `time_ns` is the time of the row before it.
-    """
-    times = rows["time_ns"]
-    kinds = rows["kind"]
-    late = times < np.concatenate(([time_ns], times[:-1]))
-    known = (kinds > 0) & (kinds <= _KIND_MAX)
-    known &= _KIND_KNOWN[np.where(known, kinds, 0)]
-    markets = rows["market_id"]
-    checks = (
-        ((times < 0) | (times > c.TIME_MAX_NS), "time_ns", f"0 to {c.TIME_MAX_NS}"),
-        (late, "time_ns", "time that does not go backwards"),
-        (~known, "kind", "a known command kind"),
-        (rows["reserved"] != 0, "reserved", "0"),
-        ((markets < 0) | (markets > markets_count), "market_id", f"0 to {markets_count}"),
-    )
-    for wrong, field, expected in checks:
-        if wrong.any():
-            row = int(wrong.argmax())
-            reason = f"{field}: expected {expected}, got {rows[field][row]}"
-            return row, _PLACES[field], reason
-    return None
-
-
 class TapeWriter:
     """Writes a tape; the file appears under its name only when it is complete.
 
@@ -127,10 +68,11 @@ class TapeWriter:
     no file is made.
 
     >>> import tempfile
+    >>> from engine.constants import CommandKind
     >>> metadata = TapeMetadata(
     ...     markets=[TapeMarket(symbol="BTCUSDT", price_decimals=2, lot="0.001")])
     >>> rows = np.zeros(2, COMMAND)
-    >>> rows["kind"], rows["market_id"], rows["price"] = c.CommandKind.INDEX, 1, 500_000
+    >>> rows["kind"], rows["market_id"], rows["price"] = CommandKind.INDEX, 1, 500_000
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with TapeWriter(f"{folder}/two.tape", metadata) as tape:
     ...         tape.append(rows)
@@ -155,24 +97,18 @@ class TapeWriter:
         self._buffer = np.zeros(block_records, COMMAND)
         self._buffered = 0
         self._offset = 0
-        self._time_ns = 0
+        self._scan = Scan(len(metadata.markets))
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         text = msgspec.json.encode(self.metadata, order="deterministic")
-        _decode_metadata(self.path, text, len(self.metadata.markets))
-        fixed = _HEADER.pack(
-            MAGIC,
-            c.FORMAT_VERSION,
-            COMMAND.itemsize,
-            len(self._buffer),
-            len(self.metadata.markets),
-            len(text),
-            0,
-        )
-        self._chain = _digest(fixed, text)
+        decode_metadata(self.path, text, len(self.metadata.markets))
+        sizes = (len(self._buffer), len(self.metadata.markets), len(text), 0)
+        fixed = HEADER.pack(MAGIC, VERSION, COMMAND.itemsize, *sizes)
+        self._check, self._identity = digest(fixed, text), first_identity(fixed, text)
         self._file = open(self._temporary if self._is_kept else os.devnull, "wb")
-        self._write(fixed, text, self._chain)
+        self._write(fixed, text, self._check)
+        self._write(bytes(-self._offset % LINE_BYTES))
         return self
 
     def append(self, commands: np.ndarray) -> None:
@@ -186,11 +122,12 @@ class TapeWriter:
             raise ValueError(f"expected rows of COMMAND, got {commands.dtype} {commands.shape}")
         if len(commands) == 0:
             return
-        fault = _first_fault(commands, self._time_ns, len(self.metadata.markets))
-        if fault is not None:
-            row, place, reason = fault
-            raise TapeError(self.path, self._row_offset(row) + place, reason)
-        self._time_ns = int(commands["time_ns"][-1])
+        commands = np.ascontiguousarray(commands)
+        _, fault = self._scan.check(commands, commands.ctypes.data, summed=False)
+        if fault < len(commands):
+            place, reason = self._scan.fault(commands, fault)
+            raise TapeError(self.path, self._row_offset(fault) + place, reason)
+        self._scan.time_ns = int(commands["time_ns"][-1])
         taken = 0
         while taken < len(commands):
             part = commands[taken : taken + len(self._buffer) - self._buffered]
@@ -203,8 +140,9 @@ class TapeWriter:
     def _row_offset(self, row: int) -> int:
         """The byte at which the row would begin that comes `row` rows after the last one."""
         block, place = divmod(self._buffered + row, len(self._buffer))
-        before = block * (len(self._buffer) * COMMAND.itemsize + _BLOCK_BYTES)
-        return self._offset + before + _BLOCK_BYTES + place * COMMAND.itemsize
+        head = HEAD_BYTES[VERSION]
+        before = block * (len(self._buffer) * COMMAND.itemsize + head)
+        return self._offset + before + head + place * COMMAND.itemsize
 
     def __exit__(
         self,
@@ -226,202 +164,202 @@ class TapeWriter:
         assert self._file is not None, "the tape is open"
         if self._buffered:
             self._flush()
-        end = _BLOCK.pack(0, self.records)
-        self._chain = _digest(self._chain, end)
-        self._write(end, self._chain)
+        self._put(0, self.records, self._buffer[:0])
         if self._is_kept:
             self._file.flush()
             os.fsync(self._file.fileno())
             os.replace(self._temporary, self.path)
-        self.tape_hash = self._chain.hex()
+        self.tape_hash = self._identity.hex()
 
     def _flush(self) -> None:
-        fields = _BLOCK.pack(self._buffered, self.records + 1)
-        payload = self._buffer[: self._buffered].tobytes()
-        self._chain = _digest(self._chain, fields, payload)
-        self._write(fields, self._chain, payload)
+        rows = self._buffer[: self._buffered]
+        self._put(len(rows), self.records + 1, rows)
         self.records += self._buffered
         self._buffered = 0
 
-    def _write(self, *parts: bytes) -> None:
+    def _put(self, count: int, seq: int, rows: np.ndarray) -> None:
+        """Write a block, or the end block, for which there are no rows."""
+        payload = rows.view(np.uint8).data
+        self._identity = digest(self._identity, IDENTITY.pack(count, seq), payload)
+        rows_sum = self._scan.sum(rows, rows.ctypes.data) if count else NO_SUM
+        head = HEAD.pack(count, 0, seq, rows_sum, self._identity)
+        self._check = digest(self._check, head)
+        self._write(head, self._check, payload)
+
+    def _write(self, *parts: bytes | memoryview) -> None:
         assert self._file is not None, "the tape is open"
         for part in parts:
             self._file.write(part)
             self._offset += len(part)
 
 
-def _decode_metadata(path: Path, text: bytes, markets_count: int) -> TapeMetadata:
-    """Decode the header's JSON; it must be the canonical text of what it says."""
-    if len(text) > METADATA_BYTES_MAX:
-        raise TapeError(path, _HEADER.size, f"metadata: at most {METADATA_BYTES_MAX} bytes")
-    try:
-        metadata = msgspec.json.decode(text, type=TapeMetadata)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise TapeError(path, _HEADER.size, f"metadata: {error}") from None
-    if msgspec.json.encode(metadata, order="deterministic") != text:
-        raise TapeError(path, _HEADER.size, "metadata: expected canonical JSON")
-    if len(metadata.markets) != markets_count:
-        raise TapeError(path, _HEADER.size, f"metadata: expected {markets_count} markets")
-    return metadata
-
-
 class _Reader:
-    """An open tape: its checked header, and a position that never passes the file's size."""
+    """A mapped tape: its checked header, and a position that never passes the file's size.
 
-    def __init__(self, path: Path, file: io.BufferedReader, verify: bool) -> None:
+    `verify` asks for the checks, `identity` for the identity as well; the only hash of version 1
+    is its identity.
+    """
+
+    def __init__(self, path: Path, verify: bool, identity: bool) -> None:
         self.path = path
-        self.file = file
-        self.verify = verify
-        self.size = os.fstat(file.fileno()).st_size
+        self.data = _mapped(path)
+        self.size = len(self.data)
+        self.bytes = np.frombuffer(self.data, np.uint8)
+        self.address = self.bytes.ctypes.data
         self.offset = 0
-        fixed = self.take(_HEADER.size, "a header")
-        magic, version, record, block, markets, text_bytes, zero = _HEADER.unpack(fixed)
-        checks = (
-            (magic == MAGIC, 0, f"magic: expected {MAGIC!r}, got {magic!r}"),
-            (
-                version == c.FORMAT_VERSION,
-                8,
-                f"format version: expected {c.FORMAT_VERSION}, got {version}",
-            ),
-            (
-                record == COMMAND.itemsize,
-                12,
-                f"record bytes: expected {COMMAND.itemsize}, got {record}",
-            ),
-            (
-                1 <= block <= BLOCK_RECORDS_MAX,
-                16,
-                f"block records: expected 1 to {BLOCK_RECORDS_MAX}, got {block}",
-            ),
-            (
-                markets <= c.MARKETS_MAX,
-                20,
-                f"markets: expected at most {c.MARKETS_MAX}, got {markets}",
-            ),
-            (
-                text_bytes <= METADATA_BYTES_MAX,
-                24,
-                f"metadata bytes: expected at most {METADATA_BYTES_MAX}, got {text_bytes}",
-            ),
-            (zero == 0, 28, f"reserved: expected 0, got {zero}"),
-        )
-        for holds, place, reason in checks:
-            if not holds:
-                raise TapeError(path, place, reason)
+        fixed = self.take(HEADER.size, "a header")
+        self.version, self.block_records, markets, text_bytes = sizes_of(path, fixed)
         text = self.take(text_bytes, f"{text_bytes} bytes of metadata")
         place = self.offset
-        self.chain = self.take(_HASH_BYTES, "the header's hash")
-        if _digest(fixed, text) != self.chain:
+        self.check = self.take(HASH_BYTES, "the header's hash")
+        if digest(fixed, text) != self.check:
             raise TapeError(path, place, "header hash: the header was altered")
-        self.metadata = _decode_metadata(path, text, markets)
-        self.block_records = block
+        self.metadata = decode_metadata(path, text, markets)
+        self.is_first = self.version == 1
+        self.seq_place = 4 if self.is_first else 8  # in a head
+        self.identity = first_identity(fixed, text)
+        self.verify = verify and not self.is_first
+        self.identify = identity or (verify and self.is_first)
+        if not self.is_first:
+            place = self.offset
+            if any(self.take(-place % LINE_BYTES, "zeros up to a line")):
+                raise TapeError(path, place, "expected zeros up to a line")
         self.records = 0
-        self.time_ns = 0
+        self.scan = Scan(markets)
 
     def take(self, count: int, what: str) -> bytes:
         """The next `count` bytes; the length is checked against the file before reading."""
         left = self.size - self.offset
         if count > left:
             raise TapeError(self.path, self.offset, f"torn: expected {what}, {left} bytes left")
-        data = self.file.read(count)
-        if len(data) != count:
-            raise TapeError(self.path, self.offset, f"torn: expected {what}, the file shrank")
+        start = self.offset
         self.offset += count
-        return data
+        return self.data[start : self.offset]
+
+    def take_head(self) -> Head:
+        """The head of the next block."""
+        head = self.take(HEAD_BYTES[self.version], "a block or the end block")
+        if self.is_first:
+            count, seq, identity = HEAD_1.unpack(head)
+            return Head(count, seq, identity, NO_SUM, b"", b"")
+        count, zero, seq, rows_sum, identity = HEAD.unpack_from(head)
+        if zero != 0:
+            place = self.offset - len(head) + 4
+            raise TapeError(self.path, place, f"reserved: expected 0, got {zero}")
+        return Head(count, seq, identity, rows_sum, head[HEAD.size :], head[: HEAD.size])
 
     def take_rows(self, count: int) -> np.ndarray:
+        """Rows where they are mapped; those of version 1 lie anywhere and are copied."""
         left = self.size - self.offset
         if count * COMMAND.itemsize > left:
             reason = f"torn: expected {count} rows, {left} bytes left"
             raise TapeError(self.path, self.offset, reason)
-        rows = np.empty(count, COMMAND)
-        if self.file.readinto(rows.view(np.uint8).data) != rows.nbytes:
-            raise TapeError(self.path, self.offset, f"torn: expected {count} rows, file shrank")
-        self.offset += rows.nbytes
-        return rows
+        start = self.offset
+        self.offset += count * COMMAND.itemsize
+        rows = self.bytes[start : self.offset].view(COMMAND)
+        return rows.copy() if self.is_first else rows
 
     def next_block(self) -> np.ndarray | None:
         """The next block's rows, checked; None after a valid end block."""
         start = self.offset
-        fields = self.take(_BLOCK.size, "a block or the end block")
-        count, seq = _BLOCK.unpack(fields)
-        chain = self.take(_HASH_BYTES, "a block's hash")
-        if count == 0:
-            self._end(start, fields, seq, chain)
+        head = self.take_head()
+        if head.records == 0:
+            self._end(start, head)
             return None
-        if count > self.block_records:
-            reason = f"records: expected at most {self.block_records}, got {count}"
+        if head.records > self.block_records:
+            reason = f"records: expected at most {self.block_records}, got {head.records}"
             raise TapeError(self.path, start, reason)
-        if seq != self.records + 1:
-            reason = f"first seq: expected {self.records + 1}, got {seq}"
-            raise TapeError(self.path, start + 4, reason)
+        if head.seq != self.records + 1:
+            reason = f"first seq: expected {self.records + 1}, got {head.seq}"
+            raise TapeError(self.path, start + self.seq_place, reason)
         if self.records % self.block_records:
             raise TapeError(self.path, start, "expected the end block after a short block")
         place = self.offset
-        rows = self.take_rows(count)
-        if self.verify and _digest(self.chain, fields, rows.view(np.uint8).data) != chain:
-            reason = f"block hash: the block of {count} rows that begins here was altered"
+        rows = self.take_rows(head.records)
+        at = rows.ctypes.data if self.is_first else self.address + place
+        rows_sum, fault = self.scan.check(rows, at, summed=self.verify)
+        if self.verify and (rows_sum != head.rows_sum or self._next_check(head) != head.check):
+            reason = f"block hash: the block of {head.records} rows that begins here was altered"
             raise TapeError(self.path, start, reason)
-        fault = _first_fault(rows, self.time_ns, len(self.metadata.markets))
-        if fault is not None:
-            row, byte, reason = fault
-            raise TapeError(self.path, place + row * COMMAND.itemsize + byte, reason)
-        self.time_ns = int(rows["time_ns"][-1])
-        self.chain = chain
-        self.records += count
+        if self.identify and self._next_identity(head, rows) != head.identity:
+            reason = f"identity: the {head.records} rows of the block that begins here are others"
+            raise TapeError(self.path, start, reason)
+        if fault < head.records:
+            byte, reason = self.scan.fault(rows, fault)
+            raise TapeError(self.path, place + fault * COMMAND.itemsize + byte, reason)
+        self.scan.time_ns = int(rows["time_ns"][-1])
+        self.identity, self.check = head.identity, head.check
+        self.records += head.records
         return rows
 
-    def _end(self, start: int, fields: bytes, total: int, chain: bytes) -> None:
-        if total != self.records:
-            reason = f"total count: expected {self.records}, got {total}"
-            raise TapeError(self.path, start + 4, reason)
-        if self.verify and _digest(self.chain, fields) != chain:
-            raise TapeError(self.path, start + _BLOCK.size, "end hash: altered")
+    def _next_check(self, head: Head) -> bytes:
+        return digest(self.check, head.checked)
+
+    def _next_identity(self, head: Head, rows: np.ndarray) -> bytes:
+        fields = IDENTITY.pack(head.records, head.seq)
+        return digest(self.identity, fields, rows.view(np.uint8).data)
+
+    def _end(self, start: int, head: Head) -> None:
+        if head.seq != self.records:
+            reason = f"total count: expected {self.records}, got {head.seq}"
+            raise TapeError(self.path, start + self.seq_place, reason)
+        altered = self.verify and self._next_check(head) != head.check
+        rows = np.zeros(0, COMMAND)
+        if altered or (self.identify and self._next_identity(head, rows) != head.identity):
+            raise TapeError(self.path, start, "end hash: altered")
         if self.offset != self.size:
             reason = f"expected the end of the file, {self.size - self.offset} bytes follow"
             raise TapeError(self.path, self.offset, reason)
-        self.chain = chain
+        self.identity = head.identity
 
     def info(self) -> TapeInfo:
         return TapeInfo(
             metadata=self.metadata,
-            format_version=c.FORMAT_VERSION,
+            format_version=self.version,
             block_records=self.block_records,
             records=self.records,
             file_bytes=self.size,
-            tape_hash=self.chain.hex(),
+            tape_hash=self.identity.hex(),
         )
 
 
-def _open(path: Path) -> io.BufferedReader:
+def _mapped(path: Path) -> mmap.mmap | bytes:
+    """The bytes of a file, read only, where the system holds them; nothing is copied."""
     try:
-        return open(path, "rb")
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
     except OSError as error:
         raise TapeError(path, 0, f"{error.strerror}") from None
+    except ValueError:
+        raise TapeError(path, 0, "torn: the file shrank") from None
 
 
-def read_tape(path: Path | str, verify: bool = True) -> Iterator[np.ndarray]:
-    """Yield the rows block by block: new writable C-contiguous arrays, shape (n,), dtype COMMAND.
+def read_tape(
+    path: Path | str, verify: bool = True, *, identity: bool = False
+) -> Iterator[np.ndarray]:
+    """Yield the rows block by block: read-only C-contiguous arrays, shape (n,), dtype COMMAND.
 
     Damage raises TapeError before the damaged block is handed out; blocks before it were sound.
     Use `verify_tape` first where nothing may be applied of a damaged tape. `verify=False` leaves
-    out the hashes and keeps every other check. Memory is bounded by one block.
+    out the checks and keeps everything else; `identity=True` computes the identity too, which a
+    reader needs who compared the tape hash with one written elsewhere.
+
+    Rows are handed out where the file is mapped, so nothing is copied and the memory is the
+    system's. The file must stay as it is meanwhile: a later change is not noticed, and one that
+    is cut short under its reader ends the process, as with every mapped file.
     """
-    path = Path(path)
-    with _open(path) as file:
-        reader = _Reader(path, file, verify)
-        while (rows := reader.next_block()) is not None:
-            yield rows
+    reader = _Reader(Path(path), verify, identity)
+    while (rows := reader.next_block()) is not None:
+        yield rows
 
 
 def verify_tape(path: Path | str) -> TapeInfo:
-    """Read the whole tape, check everything and describe it; raises TapeError."""
-    path = Path(path)
-    with _open(path) as file:
-        reader = _Reader(path, file, True)
-        while reader.next_block() is not None:
-            pass
-        return reader.info()
+    """Read the whole tape, check everything, identity included; raises TapeError."""
+    reader = _Reader(Path(path), True, True)
+    while reader.next_block() is not None:
+        pass
+    return reader.info()
 
 
 def tape_info(path: Path | str) -> TapeInfo:
@@ -431,21 +369,19 @@ def tape_info(path: Path | str) -> TapeInfo:
     too; altered rows are found only by reading them.
     """
     path = Path(path)
-    with _open(path) as file:
-        reader = _Reader(path, file, False)
-        first = reader.offset
-        end = reader.size - _BLOCK_BYTES
-        if end < first:
-            raise TapeError(path, first, "torn: expected an end block")
-        file.seek(end)
-        reader.offset = end
-        count, total = _BLOCK.unpack(reader.take(_BLOCK.size, "the end block"))
-        if count != 0:
-            raise TapeError(path, end, "torn: expected an end block")
-        blocks = -(-total // reader.block_records)
-        expected = first + blocks * _BLOCK_BYTES + total * COMMAND.itemsize
-        if expected != end:
-            raise TapeError(path, end, f"total count: {total} rows would end at byte {expected}")
-        reader.chain = reader.take(_HASH_BYTES, "the tape hash")
-        reader.records = total
-        return reader.info()
+    reader = _Reader(path, False, False)
+    first, head_bytes = reader.offset, HEAD_BYTES[reader.version]
+    end = reader.size - head_bytes
+    if end < first:
+        raise TapeError(path, first, "torn: expected an end block")
+    reader.offset = end
+    head = reader.take_head()
+    if head.records != 0:
+        raise TapeError(path, end, "torn: expected an end block")
+    total = head.seq
+    blocks = -(-total // reader.block_records)
+    expected = first + blocks * head_bytes + total * COMMAND.itemsize
+    if expected != end:
+        raise TapeError(path, end, f"total count: {total} rows would end at byte {expected}")
+    reader.identity, reader.records = head.identity, total
+    return reader.info()

@@ -118,7 +118,7 @@ def _source(
 ) -> tuple[LoadedScenario, Iterable[np.ndarray], Crowd | None]:
     """The scenario, every command of the run, in order, and who must hear the events for them."""
     if run.tape is not None:
-        return run.loaded, read_tape(run.tape), None
+        return run.loaded, read_tape(run.tape, identity=True), None
     loaded = load_scenario(run.folder / SCENARIO, data=data)
     crowd = loaded.crowd()
     history = crowd.commands(market_commands(loaded))

@@ -103,6 +103,7 @@ WORKS = {
     "tape": [
         "tape, hashes checked",
         "tape, hashes left out",
+        "tape, its tape hash made anew",
         "order flow in Parquet",
         "order flow in CSV",
         "trades in CSV",

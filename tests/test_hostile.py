@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hostile_files import Sound, formats
 
-from engine import cli, tape
+from engine import cli, tape_layout
 from engine.importers import whole
 from engine.importers.catalogue import KINDS, read_file
 from engine.importers.common import FormatError, ImportReport
@@ -183,8 +183,8 @@ def test_deep_json_is_refused(tmp_path, kind):
 def test_deep_json_in_a_tape_is_refused(tmp_path):
     """With a header whose hash is right."""
     path = tmp_path / "a.tape"
-    fixed = tape._HEADER.pack(tape.MAGIC, tape.c.FORMAT_VERSION, 72, 5, 0, len(DEEP), 0)
-    path.write_bytes(fixed + DEEP + tape._digest(fixed, DEEP))
+    fixed = tape_layout.HEADER.pack(tape_layout.MAGIC, 2, 72, 5, 0, len(DEEP), 0)
+    path.write_bytes(fixed + DEEP + tape_layout.digest(fixed, DEEP))
     assert "metadata: " in refused(lambda: verify_tape(path), TapeError)
 
 

@@ -128,6 +128,16 @@ SECTIONS = {
             "Text of a file is read as it stands, never unpacked a second time.",
             "test_hostile.py::test_text_that_looks_packed_is_read_as_it_stands",
         ),
+        "F08": (
+            "Rows that are not those of a tape hash are found by it, whatever the checks of their"
+            " blocks.",
+            "test_tape_checks.py::"
+            "test_other_rows_with_sound_checks_are_found_by_the_identity_alone",
+        ),
+        "F09": (
+            "What the compiled passes over plain lines take is what the parser takes.",
+            "test_plain_lines.py::test_samples_and_their_mutations_read_the_same",
+        ),
     },
 }
 INTRODUCTION = """# Invariants

@@ -38,7 +38,8 @@ BTC = MarketSpec(market_id=1, price_decimals=2, lot="0.001", tick_price=1)
 DATA = Path(__file__).parents[2] / "shared" / "data"
 BLOCK_RECORDS = 4
 FIXED_BYTES = 32
-BLOCK_BYTES = 28
+HEAD_BYTES = 64
+LINE_BYTES = 64
 
 
 def rows_of(count: int) -> np.ndarray:
@@ -68,7 +69,8 @@ def tape_bytes(tmp_path):
 
 
 def header_bytes(data: bytes) -> int:
-    return FIXED_BYTES + struct.unpack_from("<I", data, 24)[0] + 16
+    end = FIXED_BYTES + struct.unpack_from("<I", data, 24)[0] + 16
+    return end + -end % LINE_BYTES
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 10])
@@ -89,12 +91,26 @@ def test_bytes_do_not_depend_on_the_pieces_appended(tmp_path):
     assert (tmp_path / "a.tape").read_bytes() == (tmp_path / "b.tape").read_bytes()
 
 
-def test_blocks_are_writable_contiguous_and_bounded(tmp_path):
+def test_blocks_are_contiguous_bounded_and_not_to_be_written_to(tmp_path):
     write(tmp_path / "a.tape", rows_of(10))
     blocks = list(read_tape(tmp_path / "a.tape"))
     assert [len(block) for block in blocks] == [4, 4, 2]
     for block in blocks:
-        assert block.flags.writeable and block.flags.c_contiguous and block.dtype == COMMAND
+        assert block.flags.c_contiguous and block.dtype == COMMAND
+        assert not block.flags.writeable
+
+
+def test_blocks_of_eight_rows_begin_on_cache_lines(tmp_path):
+    write(tmp_path / "a.tape", rows_of(30), block_records=8)
+    for block in read_tape(tmp_path / "a.tape"):
+        assert block.ctypes.data % LINE_BYTES == 0
+
+
+def test_rows_outlive_the_reading_of_them(tmp_path):
+    write(tmp_path / "a.tape", rows_of(10))
+    blocks = list(read_tape(tmp_path / "a.tape"))
+    (tmp_path / "a.tape").unlink()
+    assert np.array_equal(np.concatenate(blocks), rows_of(10))
 
 
 def test_strided_rows_are_accepted_and_other_types_refused(tmp_path):
@@ -136,7 +152,7 @@ def test_every_truncation_is_refused(tmp_path, tape_bytes):
 
 
 def test_truncation_at_a_block_boundary_names_the_boundary(tmp_path, tape_bytes):
-    length = header_bytes(tape_bytes) + BLOCK_BYTES + 4 * COMMAND.itemsize
+    length = header_bytes(tape_bytes) + HEAD_BYTES + 4 * COMMAND.itemsize
     (tmp_path / "torn.tape").write_bytes(tape_bytes[:length])
     with pytest.raises(TapeError, match="torn: expected a block or the end block") as caught:
         read_all(tmp_path / "torn.tape")
@@ -154,7 +170,7 @@ def test_trailing_bytes_are_refused(tmp_path, tape_bytes):
 
 def test_swapped_and_repeated_blocks_are_refused(tmp_path, tape_bytes):
     start = header_bytes(tape_bytes)
-    size = BLOCK_BYTES + 4 * COMMAND.itemsize
+    size = HEAD_BYTES + 4 * COMMAND.itemsize
     first, second = tape_bytes[start : start + size], tape_bytes[start + size : start + 2 * size]
     rest = tape_bytes[start + 2 * size :]
     for blocks in (second + first, first + first + second, second, first):
@@ -216,7 +232,7 @@ def test_rows_no_tape_may_hold(tmp_path, field, value, reason, byte, row, tape_b
     rows = rows_of(10)
     rows[field][row] = value
     assert COMMAND.fields[field][1] == byte
-    offset = header_bytes(tape_bytes) + row * COMMAND.itemsize + (row // 4 + 1) * BLOCK_BYTES
+    offset = header_bytes(tape_bytes) + row * COMMAND.itemsize + (row // 4 + 1) * HEAD_BYTES
     with pytest.raises(TapeError, match=reason) as caught:
         write(tmp_path / "a.tape", rows)
     assert caught.value.offset == offset + byte

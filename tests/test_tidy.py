@@ -29,7 +29,17 @@ ORDER = (
     ),
     *("messages", "profile", "funds", "venue"),
     *("views", "catalogue", "vectors", "core", "reference", "policies"),
-    *("digest", "audit", "tape", "importers", "population", "strict", "patched", "price_files"),
+    *(
+        "digest",
+        "audit",
+        "tape_layout",
+        "tape",
+        "importers",
+        "population",
+        "strict",
+        "patched",
+        "price_files",
+    ),
     *(
         "price_points",
         "populated",
@@ -59,7 +69,18 @@ ORDER = (
 CORE_MAY_IMPORT = {"constants", "bearers", "rows", "core"}
 REFERENCE_MAY_IMPORT = {"constants", "bearers", "rows", "profile", "venue", "views", "reference"}
 EXACT_BELOW_REPORT = (
-    *("core", "reference", "policies", "digest", "audit", "vectors", "tape", "journal", "rows"),
+    *(
+        "core",
+        "reference",
+        "policies",
+        "digest",
+        "audit",
+        "vectors",
+        "tape",
+        "tape_layout",
+        "journal",
+        "rows",
+    ),
     *("disk", "snapshot", "durable"),
 )
 

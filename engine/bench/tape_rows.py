@@ -75,15 +75,18 @@ def read_row(
 
 
 def own_rows(folder: Path, count: int, rounds: int) -> Iterator[Row]:
-    """The own format, with every block's hash computed and without."""
+    """The own format: every block's checks computed, left out, and its identity as well."""
     rows, path = commands_of(count), folder / "a.tape"
     with TapeWriter(path, METADATA) as tape:
         tape.append(rows)
     wanted, size = _bytes([rows]), path.stat().st_size
-    yield read_row("tape-own", "tape, hashes checked", rounds, wanted, _bytes,
-                   lambda: read_tape(path), count, size)  # fmt: skip
-    yield read_row("tape-unhashed", "tape, hashes left out", rounds, wanted, _bytes,
-                   lambda: read_tape(path, verify=False), count, size)  # fmt: skip
+    for key, work, ways in (
+        ("tape-own", "tape, hashes checked", {}),
+        ("tape-unhashed", "tape, hashes left out", {"verify": False}),
+        ("tape-identity", "tape, its tape hash made anew", {"identity": True}),
+    ):
+        yield read_row(key, work, rounds, wanted, _bytes,
+                       lambda ways=ways: read_tape(path, **ways), count, size)  # fmt: skip
 
 
 def _flow_frame(rows: np.ndarray) -> pl.DataFrame:

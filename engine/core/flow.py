@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from engine.constants import OrderType, Side
+from engine.constants import LOTS_MAX, ORDER_ID_MAX, TICKS_MAX, OrderType, Side
 from engine.core.book import (
     best_price,
     crosses,
@@ -77,6 +77,7 @@ FLOW_FILL = np.dtype(
 MULTIPLIER = 1_000_003
 NEAR_ORDERS = 1 << 13  # so many lines of orders are held near the core anyway
 AHEAD = 4  # rows between one question to memory and the next that needs its answer
+MISSING = -(2**63)  # stands for a price that is not there
 
 
 @inlined
@@ -286,3 +287,33 @@ def fold_checksum(fills_at, count, checksum):
         checksum = checksum * MULTIPLIER + fill["price"]
         checksum = checksum * MULTIPLIER + fill["lots"]
     return checksum
+
+
+@entry
+def pack_flow(numbers, times, ops, order_ids, sides, prices, lots, last, rows):
+    """Columns (int64) to FLOW rows; whether every one of them is as it must be.
+
+    `last` holds the number and the time before, and then those of the last row. Ops and sides are
+    codes, a blank side is 0. A reduce needs no side and no price, every other row both.
+    """
+    number, time_ns = last[0], last[1]
+    sound = True
+    for index in range(len(rows)):
+        op, side, price = ops[index], sides[index], prices[index]
+        if op == Op.REDUCE:
+            side = Side.BUY.value if side == 0 else side
+            price = 0 if price == MISSING else price
+        sound &= number < numbers[index] <= ORDER_ID_MAX
+        sound &= time_ns <= times[index] <= ORDER_ID_MAX
+        sound &= Op.ADD <= op <= Op.REPLACE and Side.BUY <= side <= Side.SELL
+        sound &= 1 <= order_ids[index] <= ORDER_ID_MAX
+        sound &= 0 <= price < TICKS_MAX and 1 <= lots[index] <= LOTS_MAX
+        number, time_ns = numbers[index], times[index]
+        row = rows[index]
+        row["op"] = op
+        row["order_id"] = order_ids[index]
+        row["side"] = side
+        row["price"] = price
+        row["lots"] = lots[index]
+    last[0], last[1] = number, time_ns
+    return sound

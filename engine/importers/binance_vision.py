@@ -102,7 +102,7 @@ def _klines(
 ) -> Iterator[np.ndarray]:
     bars = _Bars()
     for table in read_csv(path, [KLINE_COLUMNS], "optional"):
-        report.rows_read += table.frame.height
+        report.rows_read += table.height
         open_time, bar_ns = _bar_times(table, bars, report)
         prices = _bar_prices(table, market, report)
         open_ns = open_time * bars.unit_ns
@@ -180,7 +180,7 @@ def _book_depth(
     held = np.zeros(0, BANDS)
     held_line = 1
     for table in read_csv(path, BOOK_DEPTH_HEADERS, "required"):
-        report.rows_read += table.frame.height
+        report.rows_read += table.height
         if trim_spaces:
             report.trimmed += table.trim("timestamp")
         rows = _bands(table, market)
@@ -200,7 +200,7 @@ def _book_depth(
 
 
 def _bands(table: Table, market: MarketSpec) -> np.ndarray:
-    rows = np.zeros(table.frame.height, BANDS)
+    rows = np.zeros(table.height, BANDS)
     time = table.frame["timestamp"].str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
     # The parser also takes shorter forms; the length tells them apart.
     odd = time.is_null() | (table.frame["timestamp"].str.len_bytes() != 19)

@@ -20,6 +20,7 @@ from engine.importers.common import (
     source_name,
 )
 from engine.importers.formats import Format, Shape
+from engine.importers.plain import all_distinct
 from engine.importers.table import Table, read_columns
 from engine.importers.ticks import (
     Converter,
@@ -84,7 +85,8 @@ class Repeats:
 
     def __init__(self, columns: tuple[str, ...], unique: str) -> None:
         self.columns, self.unique = columns, unique
-        self.tail: pl.DataFrame | None = None
+        self.tables: list[Table] = []  # those that hold the REPEAT_ROWS before
+        self.hashes: np.ndarray | None = np.zeros(0, np.int64)  # of the same rows
 
     def fresh(self, table: Table) -> np.ndarray:
         """False for each row equal to one before it; bool, shape (rows,).
@@ -92,12 +94,33 @@ class Repeats:
         A row with an empty field in one of the columns is never a repeat. A value of `unique`
         that comes again with another row is refused.
         """
-        seen = table.frame if self.tail is None else pl.concat((self.tail, table.frame))
-        before = seen.height - table.frame.height
-        self.tail = seen.tail(REPEAT_ROWS)
+        hashes, before = table.hashes(self.columns), self.hashes
+        self.hashes = None
+        if hashes is not None and before is not None:
+            together = np.concatenate((before, hashes))
+            self.hashes = together[-REPEAT_ROWS:]
+            if all_distinct(together):
+                self._keep(table)
+                return np.ones(table.height, bool)
+        elif hashes is not None and len(hashes) >= REPEAT_ROWS:
+            self.hashes = hashes[-REPEAT_ROWS:]
+        fresh = self._compared(table)
+        self._keep(table)
+        return fresh
+
+    def _keep(self, table: Table) -> None:
+        self.tables.append(table)
+        while sum(each.height for each in self.tables[1:]) >= REPEAT_ROWS:
+            del self.tables[0]
+
+    def _compared(self, table: Table) -> np.ndarray:
+        """The same by the text of the columns."""
+        seen = pl.concat([each.frame for each in (*self.tables, table)])
+        seen = seen.tail(REPEAT_ROWS + table.height)
+        before = seen.height - table.height
         known = seen.select(pl.struct(self.columns).is_first_distinct()).to_series()
         if known.all():
-            return np.ones(table.frame.height, bool)
+            return np.ones(table.height, bool)
         first = seen.select(pl.struct(seen.columns).is_first_distinct()).to_series()
         empty = seen.select(pl.any_horizontal(pl.col(*self.columns).is_null())).to_series()
         if self.unique:
@@ -128,7 +151,7 @@ class _Reader:
             if self.spec.exponents:
                 table.expand()
             table = self._fresh(table)
-            if table.frame.height:
+            if table.height:
                 times = self._times(table)
                 yield self.converter.rows(table, times)
         yield self.converter.end()
@@ -139,7 +162,7 @@ class _Reader:
             raise FormatError(self.report.source, "", field, FormatCode.WRONG_MARKET, reason)
 
     def _count(self, table: Table) -> None:
-        read = table.frame.height if table.rows_read is None else table.rows_read
+        read = table.height if table.rows_read is None else table.rows_read
         self.report.rows_read += read
         self.others.update(table.others)
         for name, amount in table.counts.items():
@@ -153,21 +176,23 @@ class _Reader:
         field = self.spec.fields.get("symbol", "")
         if not field:
             return table
-        own = table.frame[field] == self.symbol
+        own = table.equal(field, self.symbol)
         if not own.all():
-            others = table.frame[field].filter(~own)
-            self.report.count("other_markets", len(others))
-            if len(self.others) < SYMBOLS_SHOWN_MAX:
-                self.others.update(others.unique())
-        return table.part(own.to_numpy())
+            rest = ~own
+            self.report.count("other_markets", int(rest.sum()))
+            while rest.any() and len(self.others) < SYMBOLS_SHOWN_MAX:
+                other = table.text(field, int(rest.argmax()))
+                self.others.add(other)
+                rest &= ~table.equal(field, other)
+        return table.part(own)
 
     def _fresh(self, table: Table) -> Table:
         """Rows that repeat none before them; gaps in a column that counts up by one."""
-        if self.spec.repeats and table.frame.height:
+        if self.spec.repeats and table.height:
             fresh = self.repeats.fresh(table)
             self.report.duplicates += int((~fresh).sum())
             table = table.part(fresh)
-        if self.spec.number and table.frame.height:
+        if self.spec.number and table.height:
             numbers = np.sort(table.whole(self.spec.number))
             steps = np.diff(numbers, prepend=self.number or numbers[0])
             self.report.gaps += int((steps > 1).sum())
@@ -179,7 +204,7 @@ class _Reader:
         """Times in ns that do not fall."""
         field = self.spec.fields["time"]
         if not self.unit:
-            self.unit = "us" if len(table.frame[field][0]) > len("1234567890123") else "ms"
+            self.unit = "us" if len(table.text(field, 0)) > len("1234567890123") else "ms"
         times = table.times(field, self.unit)
         if nanos := self.spec.fields.get("nanos"):
             part = table.whole(nanos)

@@ -62,9 +62,9 @@ class _Orders:
     def blocks(self, path: Path | str) -> Iterator[np.ndarray]:
         """Rows of each chunk up to its last whole event."""
         for table in read_columns(path, _COLUMNS, may_be_empty=("price",), aliases=_ALIASES):
-            self.report.rows_read += table.frame.height
+            self.report.rows_read += table.height
             self._apply(table)
-            self.report.rows_kept += table.frame.height
+            self.report.rows_kept += table.height
             yield self._take()
         self._end_event()
         yield self._take()

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -19,6 +20,7 @@ import polars as pl
 from engine import constants as c
 from engine.importers.common import FormatCode, FormatError, MarketSpec, shown, source_name
 from engine.importers.packed import read_lines
+from engine.importers.plain import Fields, fields_of, word
 
 _NUMBER = r"^([0-9]{1,24})(?:\.([0-9]{1,18}))?$"
 _EXPONENT = r"^-?[0-9](?:\.[0-9]{1,17})?e-[0-9]{1,2}$"
@@ -47,16 +49,24 @@ class Table:
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     others: tuple[str, ...] = ()
 
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        return self.frame.height
+
     def part(self, wanted: np.ndarray) -> "Table":
         """The rows where `wanted` (shape (rows,)) is true; they keep their line numbers."""
         if wanted.all():
             return self
-        lines = self.lines
-        if lines is None:
-            lines = np.arange(self.first_line, self.first_line + self.frame.height)
-        return Table(
-            self.source, self.first_line, self.frame.filter(pl.Series(wanted)), lines[wanted]
-        )
+        return self._part(wanted, self._all_lines()[wanted])
+
+    def _part(self, wanted: np.ndarray, lines: np.ndarray) -> "Table":
+        return Table(self.source, self.first_line, self.frame.filter(pl.Series(wanted)), lines)
+
+    def _all_lines(self) -> np.ndarray:
+        if self.lines is None:
+            return np.arange(self.first_line, self.first_line + self.height)
+        return self.lines
 
     def line(self, row: int) -> int:
         """The line of the file that row is, both from the first of this table."""
@@ -161,6 +171,18 @@ class Table:
         self.refuse(lots > c.LOTS_MAX, field, FormatCode.OUT_OF_RANGE, reason)
         return lots
 
+    def text(self, field: str, row: int) -> str:
+        """One field, which is not empty."""
+        return self.frame[field][row]
+
+    def equal(self, field: str, text: str) -> np.ndarray:
+        """Which rows have this text in a column that is never empty; bool."""
+        return (self.frame[field] == text).to_numpy()
+
+    def hashes(self, fields: Sequence[str]) -> np.ndarray | None:
+        """int64 of each row, different where these columns are; None where that is not known."""
+        return None
+
     def words(self, field: str, words: Mapping[str, int]) -> np.ndarray:
         """A column of words, whatever their case, as the numbers they stand for; int64."""
         text = self.frame[field].str.to_lowercase()
@@ -218,6 +240,98 @@ class Table:
         elif _SIGNED.match(value):
             self.refuse(wrong, field, FormatCode.NEGATIVE, "expected 0 or more")
         self.refuse(wrong, field, FormatCode.NOT_A_NUMBER, "expected a plain decimal number")
+
+
+class ScannedTable(Table):
+    """Rows of plain lines (`plain.py`). The text columns of `frame` are parsed when somebody asks
+    for them; numbers and words are read off the lines where they are as expected."""
+
+    def __init__(
+        self,
+        source: str,
+        first_line: int,
+        fields: Fields,
+        parsed: Callable[[], pl.DataFrame],
+        lines: np.ndarray | None = None,
+    ) -> None:
+        self.source, self.first_line, self.lines = source, first_line, lines
+        self.rows_read: int | None = None
+        self.counts: dict[str, int] = {}
+        self.others: tuple[str, ...] = ()
+        self._fields: Fields | None = fields
+        self._parsed, self._expands = parsed, False
+        self._frame: pl.DataFrame | None = None
+
+    @property
+    def frame(self) -> pl.DataFrame:  # type: ignore[override]
+        """Text columns; from here on what is asked is answered from them."""
+        if self._frame is None:
+            self.frame = self._parsed()
+            if self._expands:
+                super().expand()
+        assert self._frame is not None
+        return self._frame
+
+    @frame.setter
+    def frame(self, frame: pl.DataFrame) -> None:
+        """Other text columns in place of the lines."""
+        self._frame, self._fields = frame, None
+
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        return self.frame.height if self._fields is None else len(self._fields)
+
+    def expand(self) -> None:
+        """As of a table; numbers with an exponent are not read off the lines."""
+        if self._fields is None:
+            super().expand()
+        self._expands = True
+
+    def _part(self, wanted: np.ndarray, lines: np.ndarray) -> Table:
+        if self._fields is None:
+            return super()._part(wanted, lines)
+        parsed = lambda: self.frame.filter(pl.Series(wanted))  # noqa: E731
+        part = ScannedTable(self.source, self.first_line, self._fields.part(wanted), parsed, lines)
+        part._expands = self._expands
+        return part
+
+    def _exact_decimals(self, field: str, decimals: int) -> np.ndarray | None:
+        units = None if self._fields is None else self._fields.numbers(field, decimals)
+        return super()._exact_decimals(field, decimals) if units is None else units
+
+    def text(self, field: str, row: int) -> str:
+        """One field, which is not empty."""
+        return super().text(field, row) if self._fields is None else self._fields.text(field, row)
+
+    def equal(self, field: str, text: str) -> np.ndarray:
+        """Which rows have this text in a column that is never empty; bool."""
+        if self._fields is None:
+            return super().equal(field, text)
+        return self._fields.equal(field, text)
+
+    def hashes(self, fields: Sequence[str]) -> np.ndarray | None:
+        """int64 of each row, different where these columns are; None where that is not known."""
+        return None if self._fields is None else self._fields.hashes(fields)
+
+    def words(self, field: str, words: Mapping[str, int]) -> np.ndarray:
+        """A column of words, whatever their case, as the numbers they stand for; int64."""
+        found = None if self._fields is None else self._fields.words(field)
+        if found is None:
+            return super().words(field, words)
+        codes = np.zeros(len(found), np.int64)
+        known = np.zeros(len(found), bool)
+        for text, code in words.items():
+            same = found == word(text)
+            codes[same] = code
+            known |= same
+        return codes if known.all() else super().words(field, words)
+
+    def filled(self, fields: Sequence[str]) -> np.ndarray:
+        """True for the rows (shape (rows,)) in which none of the fields is empty."""
+        if self._fields is None:
+            return super().filled(fields)
+        return np.logical_and.reduce([self._fields.filled(field) for field in fields])
 
 
 def read_csv(
@@ -292,8 +406,12 @@ def _tables(
             columns = [name for name in names if wanted is None or wanted.fullmatch(name)]
             filled = tuple(name for name in columns if name not in may_be_empty)
         if chunk:
-            frame = _frame(source, first_line, chunk, names, columns, filled)
-            yield Table(source, first_line, frame)
+            parsed = partial(_frame, source, first_line, chunk, names, columns, filled)
+            fields = fields_of(chunk, names, columns, may_be_empty)
+            if fields is None:
+                yield Table(source, first_line, parsed())
+            else:
+                yield ScannedTable(source, first_line, fields, parsed)
     if names is None:
         raise FormatError(source, "", "", FormatCode.CONTENTS, "the file is empty")
 

@@ -76,7 +76,7 @@ class Trades(Converter):
         if field not in self.spec.may_be_empty:
             return table.words(field, self.spec.sides)
         filled = table.filled([field])
-        sides = np.zeros(len(table.frame), np.int64)
+        sides = np.zeros(table.height, np.int64)
         sides[filled] = table.part(filled).words(field, self.spec.sides)
         return sides
 
@@ -108,7 +108,7 @@ class Liquidations(Trades):
             mine = (sides == side) & (causes != c.Cause.ADL)
             self.report.count(f"{name}_liquidated", int(mine.sum()))
             self.report.count(f"{name}_liquidated_lots", int(lots[mine].sum()))
-        self.report.rows_kept += len(table.frame)
+        self.report.rows_kept += table.height
         if self.role == "trade":
             rows = self._commands(times, c.CommandKind.TRADE)
         else:

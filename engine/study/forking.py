@@ -82,7 +82,7 @@ class _Point:
     def before(self) -> Iterator[np.ndarray]:
         """The commands up to here."""
         left = self.commands_count
-        for block in read_tape(self.run.tape):
+        for block in read_tape(self.run.tape, identity=True):
             yield block[:left]
             left -= min(left, len(block))
             if not left:
