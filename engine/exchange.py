@@ -12,7 +12,7 @@ import numpy as np
 from engine.constants import PPM, Flag, Side, SystemAccount
 from engine.core import step
 from engine.core.inspection import inspect as run_inspection
-from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, PARTS, link_parts
+from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, PARTS, direct, link_parts
 from engine.core.records import PEAK_PARTS
 from engine.core.state import H
 from engine.core.tables import Block, allocate, events_per_unit_max
@@ -28,6 +28,7 @@ from engine.views import (
     StepView,
 )
 
+EVENTS_COUNT, EVENT_BYTES = int(H.EVENTS_COUNT), EVENT.itemsize
 EVENTS_SLACK = 1 << 16  # rows of event room beyond what one unit may need
 
 
@@ -87,8 +88,11 @@ class Exchange:
         )
         self._unit_room = events_per_unit_max(self.block.rows)
         self._events = np.empty(self._unit_room + events_slack, dtype=EVENT)
-        # numpy copies structured rows field by field, bytes at once
-        self._event_bytes = self._events.view(np.uint8).reshape(-1, EVENT.itemsize)
+        self._event_bytes = self._events.data.cast("B")
+        self._one = np.zeros(1, dtype=COMMAND)
+        self._one_at = self._one.ctypes.data
+        self._one_bytes = self._one.data.cast("B")
+        self._run = direct(step.run, 5)
         self._fault: str | None = None
         self.relink()
 
@@ -96,6 +100,7 @@ class Exchange:
         """Write what this process has where into the header: of a new or a restored block."""
         self.block.rebase()
         words = self.block.words
+        self._words = words.data  # a word of an array takes longer to read
         words[H.EVENTS_AT] = self._events.ctypes.data
         words[H.EVENTS_ROWS] = len(self._events)
         words[FIRST_PART_WORD : FIRST_PART_WORD + PART_WORDS] = _addresses(len(PARTS))
@@ -106,36 +111,55 @@ class Exchange:
         A refused command is a REJECTED event. Raises EngineFault when an assertion of the core
         fails, and from then on.
         """
-        parts = list(self.stream(commands))
-        return parts[0] if len(parts) == 1 else join_events(parts)
+        commands = self._checked(commands)
+        count = len(commands)
+        if count == 1:  # to ask an array for its address takes longer than to apply it
+            self._one_bytes[:] = commands.tobytes()
+            at = self._one_at
+        else:
+            at = commands.ctypes.data
+        done, events = self._drained(at, count, 0)
+        if done == count:
+            return events
+        parts = [events]
+        while done < count:
+            done, events = self._drained(at, count, done)
+            parts.append(events)
+        return join_events(parts)
 
     def stream(self, commands: np.ndarray) -> Iterator[np.ndarray]:
         """Like `submit`, but yields the events in the portions in which they were drained."""
-        commands = np.ascontiguousarray(np.atleast_1d(commands))
-        if commands.dtype != COMMAND:
+        commands = self._checked(commands)
+        at, count, done = commands.ctypes.data, len(commands), 0
+        while True:
+            done, events = self._drained(at, count, done)
+            yield events
+            if done == count:
+                return
+
+    def _checked(self, commands: np.ndarray) -> np.ndarray:
+        """COMMAND rows that lie one after the other, if they can be applied."""
+        commands = np.ascontiguousarray(commands)
+        if commands.dtype is not COMMAND and commands.dtype != COMMAND:
             raise TypeError(f"expected COMMAND rows, got dtype {commands.dtype}")
         if self._fault:
             raise EngineFault(self._fault)
-        words = self.block.words
-        done = 0
-        while True:
-            words[H.EVENTS_COUNT] = 0
-            try:
-                done = step.run(
-                    self.block.address,
-                    commands.ctypes.data,
-                    len(commands),
-                    done,
-                    self._unit_room,
-                )
-            except AssertionError as error:
-                seq = int(words[H.SEQ])
-                self._fault = f"command {seq}: {error}"
-                raise EngineFault(self._fault) from error
-            count = words[H.EVENTS_COUNT]
-            yield self._event_bytes[:count].copy().reshape(-1).view(EVENT)
-            if done == len(commands):
-                return
+        return commands
+
+    def _drained(self, at: int, count: int, start: int) -> tuple[int, np.ndarray]:
+        """Apply commands from `start` on until their events fill the buffer; returns the first
+        command that is not finished, and a copy of the events."""
+        words = self._words
+        words[EVENTS_COUNT] = 0
+        try:
+            done = self._run(self.block.address, at, count, start, self._unit_room)
+        except AssertionError as error:
+            self._fault = f"command {words[H.SEQ]}: {error}"
+            raise EngineFault(self._fault) from error
+        rows = words[EVENTS_COUNT]
+        # numpy copies structured rows field by field, bytes at once
+        copied = bytearray(self._event_bytes[: rows * EVENT_BYTES])
+        return done, np.ndarray(rows, EVENT, copied)
 
     # -- tables -------------------------------------------------------------------------------
 

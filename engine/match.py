@@ -6,8 +6,9 @@ Nothing is written when a row is refused.
 """
 
 import os
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,17 @@ import numpy as np
 import polars as pl
 
 from engine.constants import LOTS_MAX, ORDER_ID_MAX, TICKS_MAX, Payoff, Side
-from engine.core.flow import ALONE, FLOW, FLOW_FILL, FlowError, Op, fold_checksum, run_flow
+from engine.core.flow import (
+    ALONE,
+    FLOW,
+    FLOW_FILL,
+    FlowError,
+    Op,
+    fold_checksum,
+    run_flow,
+    run_message,
+)
+from engine.core.kernel import direct
 from engine.core.state import H
 from engine.core.tables import Block, table_rows, write_ladders, write_market
 from engine.importers.common import FormatError
@@ -28,7 +39,9 @@ SIDES = {"B": int(Side.BUY), "A": int(Side.SELL)}  # bid, ask
 OPS = {"add": Op.ADD, "limit": Op.LIMIT, "ioc": Op.IOC, "reduce": Op.REDUCE, "replace": Op.REPLACE}
 COLUMNS = ("cmd", "ts_event_ns", "op", "order_id", "side", "price_ticks", "size")
 BOOK_COLUMNS = ("order_id", "side", "price_ticks", "size")
-FILLS_ROOM = 1 << 20  # rows drained from the kernel at a time, beyond one per resting order
+FILLS_ROOM = 1 << 13  # rows drained from the kernel at a time, beyond one per resting order: few
+# enough to stay near the core, instead of touching new memory with every fill
+UNPACK_FILLS = struct.Struct("<5q").iter_unpack
 
 
 class MatchError(Refusal):
@@ -82,35 +95,61 @@ class BookAlone:
         write_market(self.block, ALONE, numbers, cursor, plain=True)
         write_ladders(self.block, ALONE, numbers, cursor)
         self._fills = np.empty(orders_max + 2 + FILLS_ROOM, dtype=FLOW_FILL)
+        self._fills_at = self._fills.ctypes.data
+        self._fill_bytes = self._fills.data.cast("B")
+        self._one = np.zeros(1, dtype=FLOW)
+        self._one_at = self._one.ctypes.data
+        self._one_bytes = self._one.data.cast("B")
+        self.block.words[H.EVENTS_AT] = self._fills_at
+        self.block.words[H.EVENTS_ROWS] = len(self._fills)
+        self._address = self.block.address
+        self._run = direct(run_flow, 7)
+        self._message = direct(run_message, 7)
         self.seconds = 0.0
+
+    def message(
+        self, op: int, order_id: int, side: int, price: int, lots: int, row: int = 0
+    ) -> list[tuple[int, ...]]:
+        """Apply one row as plain integers; returns its fills as tuples, in the order of FLOW_FILL.
+
+        Raises MatchError if it is refused. `row` is what fills and refusal call it.
+
+        >>> book = BookAlone(100, 10)
+        >>> book.message(Op.LIMIT, 1, Side.SELL, 50, 7)
+        []
+        >>> book.message(Op.LIMIT, 2, Side.BUY, 50, 4)
+        [(0, 2, 1, 50, 4)]
+        """
+        written = self._message(self._address, row, op, order_id, side, price, lots)
+        if written == 0:
+            return []
+        if written < 0:
+            raise _refusal(-written, row, (op, order_id, side, price, lots))
+        return self.fills(written)
+
+    def fills(self, written: int) -> list[tuple[int, ...]]:
+        """The fills that the last call of a kernel has written, as tuples."""
+        return list(UNPACK_FILLS(self._fill_bytes[: written * FLOW_FILL.itemsize]))
 
     def run(self, rows: np.ndarray, first_row: int = 0) -> Iterator[np.ndarray]:
         """Apply FLOW rows; yields FLOW_FILL rows as they are drained (views, valid until the
         next). Raises MatchError naming the row that was refused."""
         rows = np.ascontiguousarray(rows)
-        done = 0
-        while done < len(rows):
+        count, done, room = len(rows), 0, len(self._fills)
+        if count == 1:  # to ask an array for its address takes longer than to match it
+            self._one_bytes[:] = rows.tobytes()
+            at = self._one_at
+        else:
+            at = rows.ctypes.data
+        while done < count:
             began = time.perf_counter()
-            done, written, refused = run_flow(
-                self.block.address,
-                rows.ctypes.data,
-                len(rows),
-                done,
-                first_row,
-                self._fills.ctypes.data,
-                len(self._fills),
+            done, written, refused = self._run(
+                self._address, at, count, done, first_row, self._fills_at, room
             )
             self.seconds += time.perf_counter() - began
             yield self._fills[:written]
             if refused:
-                row = rows[done]
-                code = FlowError(refused).name
-                raise MatchError(
-                    f"row {first_row + done + 1}: {code}: op {Op(int(row['op'])).name.lower()}"
-                    f" order {row['order_id']} price {row['price']} size {row['lots']}"
-                    if refused != FlowError.UNKNOWN_OP
-                    else f"row {first_row + done + 1}: {code}: {row['op']}"
-                )
+                raise _refusal(refused, first_row + done, rows[done].tolist())
 
     def resting(self) -> pl.DataFrame:
         """The orders in the book: bids then asks, best level first, then queue priority."""
@@ -147,6 +186,16 @@ class BookAlone:
                 row = int(table[row]["next"])
             values += [tick, int(level["lots"]) if tick else 0, count]
         return (*values, int(block.words[H.ORDERS_COUNT]))
+
+
+def _refusal(refused: int, number: int, row: Sequence[int]) -> MatchError:
+    code, (op, order_id, _, price, lots) = FlowError(refused).name, row
+    if refused == FlowError.UNKNOWN_OP:
+        return MatchError(f"row {number + 1}: {code}: {op}")
+    return MatchError(
+        f"row {number + 1}: {code}: op {Op(op).name.lower()} order {order_id} price {price}"
+        f" size {lots}"
+    )
 
 
 BOOK_TYPES = (pl.Int64, pl.String, pl.Int64, pl.Int64)
@@ -351,8 +400,8 @@ def _read_array(path: Path) -> np.ndarray:
 def run_npy(path: Path) -> FlowResult:
     """Run an int64 (n, 5) flow: kind 0 limit, 1 market or IOC, 2 cancel, 3 move.
 
-    Columns are kind, order id, side (0 buy, 1 sell), price in ticks, quantity. The book is warmed
-    on an empty flow first, so `seconds` holds neither loading nor compilation.
+    Columns are kind, order id, side (0 buy, 1 sell), price in ticks, quantity. A book is made with
+    its kernels compiled, so `seconds` holds neither loading nor compilation.
     """
     table = _read_array(path)
     bad = np.flatnonzero(
@@ -366,9 +415,6 @@ def run_npy(path: Path) -> FlowResult:
         rows[name] = table[:, column]
     rows["side"] = table[:, 2] + 1
     highest = int(table[:, 3].max(initial=1))
-    warm = BookAlone(1, 1)
-    list(warm.run(rows[:0]))
-    run_flow(warm.block.address, 0, 0, 0, 0, warm._fills.ctypes.data, len(warm._fills))
     book = BookAlone(max(1, highest), int(np.count_nonzero(table[:, 0] == 0)) + 1)
     try:
         parts = [part.copy() for part in book.run(rows)]

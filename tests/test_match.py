@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.core.flow import FLOW, Op
+from engine.core.flow import FLOW, FlowError, Op
 from engine.match import BookAlone, MatchError, fold, run_match, run_npy
 
 HEADER = "cmd,ts_event_ns,op,order_id,side,price_ticks,size,tag\n"
@@ -185,3 +185,61 @@ def test_room_for_fills_does_not_change_a_result(monkeypatch):
     fills = np.concatenate([part.copy() for part in book.run(rows)])
     assert len(fills) == 500 and book.best()[6] == 0
     assert fold(fills[:1], 0) == fold(fills[:1].copy(), 0)
+
+
+def flow_rows(count):
+    """A busy flow over few ids and prices: entries, changes and refusals of every kind."""
+    rng = np.random.default_rng(5)
+    rows = np.zeros(count, dtype=FLOW)
+    rows["op"] = rng.integers(0, 9, count)
+    rows["order_id"] = 64 * rng.integers(-1, 30, count)  # all of them in one slot of a small book
+    rows["side"] = rng.integers(1, 3, count)
+    rows["price"] = rng.integers(0, 13, count)
+    rows["lots"] = rng.integers(0, 9, count)
+    return rows
+
+
+def said(act):
+    """What a call returns, or the words of its refusal."""
+    try:
+        return act()
+    except MatchError as refusal:
+        return str(refusal)
+
+
+def test_a_message_does_what_a_row_does():
+    by_row, by_message = BookAlone(11, 6), BookAlone(11, 6)
+    answers = set()
+    for number, row in enumerate(flow_rows(6_000)):
+        one = np.array([row])
+        rows = said(lambda one=one, at=number: by_row.run(one, at).__next__().tolist())
+        values = row.tolist()
+        message = said(lambda values=values, at=number: by_message.message(*values, at))
+        if isinstance(message, list):
+            assert message == rows
+        else:
+            assert rows == []  # the fills before a refusal, of which there are none
+            answers.add(message.split(": ")[1])
+    assert answers == {member.name for member in FlowError}
+    for name in ("ORDERS", "LEVELS", "WORDS", "ORDER_SLOTS", "ORDER_LINKS"):
+        assert (by_row.block.table(name) == by_message.block.table(name)).all()
+
+
+def test_ids_that_share_a_slot_are_found_and_leave_nothing_behind():
+    """Forty ids of one slot come and go in any order."""
+    book, rng, live = BookAlone(50, 40), np.random.default_rng(3), {}
+    ids = [1 + 2**24 * k for k in range(20)] + [1 + 2**44 * k for k in range(1, 21)]
+    for _ in range(3_000):
+        order_id = int(rng.choice(ids))
+        if order_id in live:
+            assert "DUPLICATE_ORDER" in said(lambda i=order_id: book.message(Op.ADD, i, 1, 7, 1))
+            book.message(Op.CANCEL, order_id, 1, 0, 0)
+            del live[order_id]
+        else:
+            assert "UNKNOWN_ORDER" in said(lambda i=order_id: book.message(Op.CANCEL, i, 1, 0, 0))
+            live[order_id] = int(rng.integers(1, 50))
+            book.message(Op.ADD, order_id, 1, live[order_id], 1)
+    assert dict(book.resting().select("order_id", "price_ticks").iter_rows()) == live
+    for order_id in live:
+        book.message(Op.CANCEL, order_id, 1, 0, 0)
+    assert not book.block.table("ORDER_SLOTS").any() and not book.block.table("ORDER_LINKS").any()

@@ -4,7 +4,6 @@ A flow must give the trades that the rulebook's book gave when the flow was made
 """
 
 import gc
-import struct
 import time
 from collections.abc import Callable, Iterator
 
@@ -15,10 +14,10 @@ from engine.bench.results import Row
 from engine.bench.rounds import counted, digest_of, row, same, timed
 from engine.bench.work import Sizes, exchange_flow, fill_checksum, trading_exchange
 from engine.constants import EventKind
-from engine.core.flow import FLOW, FLOW_FILL, Op, run_flow
+from engine.core.flow import FLOW_FILL, Op, run_message
+from engine.core.kernel import direct
 from engine.match import BookAlone, fold
 
-PACK = struct.Struct("<5q")  # a FLOW row
 ORDERS_MAX = 100_000  # of the whole exchange at once; no flow comes near
 
 Say = Callable[[str], None]
@@ -87,18 +86,14 @@ def deep_row(flow: Flow, rounds: int) -> Row:
 
 
 def kernel_calls(flow: Flow) -> tuple[float, np.ndarray]:
-    """Each message packed from Python integers, one call of the kernel, its trades as tuples."""
+    """Each message as Python integers, one call of the kernel, its trades as tuples."""
     book, messages = new_book(flow), flow.rows.tolist()
-    one, fills = np.zeros(1, FLOW), np.empty(len(messages) + 2, FLOW_FILL)
-    buffer, pack, trades = memoryview(one).cast("B"), PACK.pack_into, []
-    at, fills_at, room, address = one.ctypes.data, fills.ctypes.data, len(fills), book.block.address
-    run_flow(address, at, 0, 0, 0, fills_at, room)
+    call, address, trades = direct(run_message, 7), book.block.address, []
     began = time.perf_counter()
     for op, order_id, side, price, lots in messages:
-        pack(buffer, 0, op, order_id, side, price, lots)
-        _, written, _ = run_flow(address, at, 1, 0, 0, fills_at, room)
+        written = call(address, 0, op, order_id, side, price, lots)
         if written:
-            trades += fills[:written].tolist()
+            trades += book.fills(written)
     return time.perf_counter() - began, np.array(trades, FLOW_FILL)
 
 

@@ -3,8 +3,9 @@
 Rest, find, shrink and unlink. It knows prices, sizes and time priority; accounts, margins and
 events are above it. A slot of an id holds the row of the newest order whose id belongs there, each
 order the row of the one before, and the id is read in the order itself, whose line is needed
-anyway: sixteen orders share a line of slots, and leaving moves none of the others. Bids and asks share one ladder: every level below the touch is a bid, every
-level above it an ask. Implements R10, R13 and R17.
+anyway: sixteen orders share a line of slots, and leaving moves none of the others. Bids and asks
+share one ladder: every level below the touch is a bid, every level above it an ask. Implements R10,
+R13 and R17.
 """
 
 import numpy as np

@@ -24,8 +24,21 @@ from engine.core.book import (
     unlink_level,
     unregister,
 )
-from engine.core.kernel import entry, inlined, kernel
-from engine.core.state import H, header, markets, orders, view_at
+from engine.core.kernel import entry, inlined
+from engine.core.slots import home_slot
+from engine.core.state import (
+    H,
+    fetch_level,
+    fetch_order,
+    fetch_order_link,
+    fetch_order_slot,
+    header,
+    levels,
+    markets,
+    order_slots,
+    orders,
+    view_at,
+)
 
 ALONE = 1  # the only market
 
@@ -62,6 +75,8 @@ FLOW_FILL = np.dtype(
     [("row", "<i8"), ("taker_id", "<i8"), ("maker_id", "<i8"), ("price", "<i8"), ("lots", "<i8")]
 )
 MULTIPLIER = 1_000_003
+NEAR_ORDERS = 1 << 13  # so many lines of orders are held near the core anyway
+AHEAD = 4  # rows between one question to memory and the next that needs its answer
 
 
 @inlined
@@ -189,6 +204,30 @@ def work_off(s, fills, written, at, op, order_id, side, price, lots):
     return written, 0
 
 
+@inlined
+def look_ahead(s, rows, index, count):
+    """Ask for what later rows will read: the slot of an id, then its order and the level, then the
+    neighbours in the level. What is read for that may be stale by then, which costs only time."""
+    market = markets(s)[ALONE]
+    table, slots = orders(s), order_slots(s)
+    last = count - 1
+    fetch_order_slot(s, home_slot(len(slots), rows[min(index + 3 * AHEAD, last)]["order_id"]))
+    row = rows[min(index + 2 * AHEAD, last)]
+    found = slots[home_slot(len(slots), row["order_id"])]
+    fetch_order(s, found)
+    fetch_order_link(s, found)
+    fetch_level(s, market["level_row"] + row["price"])
+    row = rows[min(index + AHEAD, last)]
+    found = slots[home_slot(len(slots), row["order_id"])]
+    if found != 0:
+        order = table[found]
+        fetch_order(s, order["prev"])
+        fetch_order(s, order["next"])
+        fetch_level(s, market["level_row"] + order["tick"])
+    elif 1 <= row["price"] <= market["price_max"]:
+        fetch_order(s, levels(s)[market["level_row"] + row["price"]]["tail"])
+
+
 @entry
 def run_flow(s, rows_at, count, start, first_row, fills_at, fills_rows):
     """Work off rows[start:count] until done, refused, or short of room for fills.
@@ -197,10 +236,14 @@ def run_flow(s, rows_at, count, start, first_row, fills_at, fills_rows):
     rows = view_at(rows_at, count, FLOW_ROW)
     fills = view_at(fills_at, fills_rows, FILL_ROW)
     enough = fills_rows - header(s)[H.USER_ORDERS_MAX]  # one row may trade with every order
+    assert enough > 0, "no room for the fills of one row"
+    deep = header(s)[H.ORDERS_USED] > NEAR_ORDERS
     written = 0
     for index in range(start, count):
         if written >= enough:
             return index, written, 0
+        if deep:
+            look_ahead(s, rows, index, count)
         row = rows[index]
         written, refused = work_off(
             s,
@@ -216,6 +259,17 @@ def run_flow(s, rows_at, count, start, first_row, fills_at, fills_rows):
         if refused != 0:
             return index, written, refused
     return np.int64(count), written, 0
+
+
+@entry
+def run_message(s, at, op, order_id, side, price, lots):
+    """Work off one row that Python has as integers; its fills stand where H.EVENTS_AT says.
+
+    Returns the fills written, or its FlowError below zero."""
+    words = header(s)
+    fills = view_at(words[H.EVENTS_AT], words[H.EVENTS_ROWS], FILL_ROW)
+    written, refused = work_off(s, fills, 0, at, op, order_id, side, price, lots)
+    return -refused if refused != 0 else written
 
 
 FLOW_ROW = FLOW

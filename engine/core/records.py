@@ -223,7 +223,7 @@ LADDER = np.dtype(
     ]
 )
 
-SLOT = np.dtype([("key", "<i8"), ("row", "<i8")])  # hash table: 0 in `row` is an empty slot
+SLOT = np.dtype([("key", "<i8"), ("row", "<i8")])  # of an account; 0 in `row`: empty
 
 RANK = np.dtype(
     [
