@@ -237,6 +237,7 @@ def run_flow(s, rows_at, count, start, first_row, fills_at, fills_rows):
     rows = window_at(rows_at, count, FLOW_ROW)
     fills = window_at(fills_at, fills_rows, FILL_ROW)
     enough = fills_rows - header(s)[H.USER_ORDERS_MAX]  # one row may trade with every order
+    assert enough > 0, "no room for the fills of one row"
     deep = header(s)[H.ORDERS_USED] > NEAR_ORDERS
     written = 0
     for index in range(start, count):
