@@ -17,6 +17,7 @@ from engine.core.state import (
     fetch_account_slot,
     fetch_node,
     fetch_position,
+    fetch_position_end,
     header,
     positions,
 )
@@ -46,7 +47,7 @@ def _account_of(s, command_at):
 @inlined
 def _fetch_leg(s, row):
     fetch_position(s, row)
-    fetch_position(s, row + 1)  # a row lies on two lines
+    fetch_position_end(s, row)
     fetch_node(s, 2 * row)
 
 

@@ -342,6 +342,7 @@ lacking = _make_view(H.LACKING_AT, H.LACKING_ROWS, LACKING)
 fetch_account_slot = table_fetch(int(H.ACCOUNT_SLOTS_AT), SLOT)
 fetch_account = table_fetch(int(H.ACCOUNTS_AT), ACCOUNT)
 fetch_position = table_fetch(int(H.POSITIONS_AT), POSITION)
+fetch_position_end = table_fetch(int(H.POSITIONS_AT), POSITION, 64)  # its second line
 fetch_node = table_fetch(int(H.NODES_AT), NODE)
 fetch_order = table_fetch(int(H.ORDERS_AT), ORDER)
 fetch_order_slot = table_fetch(int(H.ORDER_SLOTS_AT), INT32)

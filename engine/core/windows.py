@@ -148,9 +148,9 @@ def _ask_for(typing_context, address):
     return types.none(types.int64), codegen
 
 
-def table_fetch(at: int, dtype: np.dtype):
-    """An asker: the line of memory where a row of a table begins is wanted soon. It changes
-    nothing but the time."""
+def table_fetch(at: int, dtype: np.dtype, further: int = 0):
+    """An asker: the line of memory where a row of a table begins, or so many bytes further, is
+    wanted soon. It changes nothing but the time."""
     size = dtype.itemsize
     if not JIT:
         return lambda s, row: None
@@ -160,6 +160,7 @@ def table_fetch(at: int, dtype: np.dtype):
         def codegen(context, builder, sig, arguments):
             words = builder.inttoptr(arguments[0], WORD.as_pointer())
             offset = builder.mul(arguments[1], ir.Constant(WORD, size))
+            offset = builder.add(offset, ir.Constant(WORD, further))
             return builder.add(_load_fixed(builder, words, at), offset)
 
         return types.int64(types.int64, types.int64), codegen
