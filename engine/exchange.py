@@ -12,7 +12,8 @@ import numpy as np
 from engine.constants import PPM, Flag, Side, SystemAccount
 from engine.core import step
 from engine.core.inspection import inspect as run_inspection
-from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, PARTS, link_parts
+from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, PARTS
+from engine.core.linking import link_parts
 from engine.core.records import PEAK_PARTS
 from engine.core.state import H
 from engine.core.tables import Block, allocate, events_per_unit_max
