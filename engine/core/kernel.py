@@ -19,7 +19,9 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import config, types
-from numba.core import cgutils
+from numba.core import cgutils, typed_passes, untyped_passes
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
@@ -28,8 +30,37 @@ if not __debug__:
 
 JIT = not config.DISABLE_JIT
 OPTIONS = {"fastmath": False, "error_model": "python"}
-INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls these
 INTEGERS = (types.Integer, types.Boolean, types.IntEnumMember)
+
+
+SKIPPED = (
+    untyped_passes.WithLifting,
+    untyped_passes.InlineClosureLikes,
+    untyped_passes.RewriteDynamicRaises,
+    untyped_passes.MakeFunctionToJitFunction,
+    untyped_passes.InlineInlinables,
+    untyped_passes.FindLiterallyCalls,
+    untyped_passes.LiteralUnroll,
+    untyped_passes.LiteralPropagationSubPipelinePass,
+    typed_passes.InlineOverloads,
+    typed_passes.NopythonRewrites,
+)
+
+
+class _Lean(CompilerBase):
+    """numba's passes without those that look for what no kernel has: closures, comprehensions,
+    loops over literals, expressions of whole arrays."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        lean = PassManager("kernel")
+        for made, about in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
+            if made not in SKIPPED:
+                lean.add_pass(made, about)
+        lean.finalize()
+        return [lean]
+
+
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _Lean}
 
 
 def source_hash() -> str:

@@ -22,8 +22,8 @@ def is_cold() -> bool:
     return JIT and not PARTS.keys() <= read(together()).keys()
 
 
-def _have(names: list[str], tell: Tell | None = None) -> None:
-    """Have these parts loaded."""
+def have_parts(names: list[str], tell: Tell | None = None) -> None:
+    """Load parts that are not loaded; `tell` hears (name, number, total) before compiling one."""
     with LOCK:
         wanted = [name for name in names if name not in ADDRESSES]
         if not wanted:
@@ -39,9 +39,8 @@ def _have(names: list[str], tell: Tell | None = None) -> None:
 
 
 def link_parts(words: np.ndarray, tell: Tell | None = None) -> None:
-    """Write the address of every part into a header. `tell` hears (name, number, total) before a
-    part is compiled."""
-    _have(list(PARTS), tell)
+    """Write the address of every part into a header; `tell` as for `have_parts`."""
+    have_parts(list(PARTS), tell)
     for name, word in WORDS.items():
         words[word] = ADDRESSES[name]
 
@@ -51,5 +50,5 @@ def callable_part(made: Callable) -> Callable:
     reads no State, as nothing is linked."""
     if not JIT:
         return made
-    _have([made.part.name])
+    have_parts([made.part.name])
     return made.part.called

@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -110,7 +111,8 @@ def write(path: Path, codes: Codes) -> None:
         aside.write_bytes(_digest(body) + body)
         aside.replace(path)
     except OSError:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 @cache
@@ -146,7 +148,7 @@ def _open(name: str, code: Code) -> None:
     place = engine.get_global_value_address(code.environment)
     ctypes.c_void_p.from_address(place).value = id(_environment())
     function = _dynfunc.make_function(
-        sys.modules[made.function.__module__], made.function.__name__, made.function.__doc__,
+        sys.modules[made.function.__module__], made.function.__name__, name,
         engine.get_function_address(code.wrapper), _environment(), (),
     )  # fmt: skip
     OPENED.append(function)  # numba takes it for one that is kept elsewhere

@@ -13,11 +13,13 @@ import ctypes
 from enum import IntEnum, auto
 
 import numpy as np
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+from numba.np.numpy_support import from_dtype
 
-from engine.core.kernel import FIRST_PART_WORD, JIT, PART_WORDS, inlined
+from engine.core.kernel import FIRST_PART_WORD, JIT, PART_WORDS
 from engine.core.records import (
     ACCOUNT,
     ADL_BOUND,
@@ -281,12 +283,30 @@ LADDERS_PER_MARKET = len(Ladders)
 # -- opening views ----------------------------------------------------------------------------
 
 
-@intrinsic
-def _pointer(typing_context, address):
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], cgutils.voidptr_t)
+# A view is opened at nearly every line, so it is made in place rather than by a call of `carray`,
+# which is a function of its own for every table that is to be compiled, merged and simplified away.
 
-    return types.voidptr(types.int64), codegen
+
+def _array(context, builder, kind, address, rows):
+    """An array of memory that is nobody's."""
+    array = make_array(kind)(context, builder)
+    line = context.get_data_type(kind.dtype)
+    size = context.get_abi_sizeof(line)
+    populate_array(
+        array,
+        data=builder.inttoptr(address, line.as_pointer()),
+        shape=[rows],
+        strides=[context.get_constant(types.intp, size)],
+        itemsize=size,
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+def _word(context, builder, s, index):
+    """The word of a header with that number."""
+    words = builder.inttoptr(s, cgutils.intp_t.as_pointer())
+    return builder.load(builder.gep(words, [context.get_constant(types.intp, index)]))
 
 
 def _plain_view(address, rows, dtype):
@@ -297,13 +317,18 @@ def _plain_view(address, rows, dtype):
 def _make_view(at, rows, dtype):
     """An accessor: state address -> one-dimensional view of a table."""
     at, rows = int(at), int(rows)
+    kind = types.Array(from_dtype(dtype), 1, "C")
 
     if JIT:
 
-        @inlined
-        def view(s):
-            words = carray(_pointer(s), (HEADER_WORDS,), INT64)
-            return carray(_pointer(words[at]), (words[rows],), dtype)
+        @intrinsic
+        def view(typing_context, s):
+            def codegen(context, builder, signature, values):
+                place = _word(context, builder, values[0], at)
+                count = _word(context, builder, values[0], rows)
+                return _array(context, builder, kind, place, count)
+
+            return kind(types.int64), codegen
 
     else:
 
@@ -316,14 +341,25 @@ def _make_view(at, rows, dtype):
 
 if JIT:
 
-    @inlined
-    def header(s):
+    @intrinsic
+    def header(typing_context, s):
         """The header words, indexed by H."""
-        return carray(_pointer(s), (HEADER_WORDS,), INT64)
+        kind = types.Array(types.int64, 1, "C")
 
-    @inlined
-    def view_at(address, rows, dtype):
-        return carray(_pointer(address), (rows,), dtype)
+        def codegen(context, builder, signature, values):
+            rows = context.get_constant(types.intp, HEADER_WORDS)
+            return _array(context, builder, kind, values[0], rows)
+
+        return kind(types.int64), codegen
+
+    @intrinsic
+    def view_at(typing_context, address, rows, dtype):
+        kind = types.Array(dtype.dtype, 1, "C")
+
+        def codegen(context, builder, signature, values):
+            return _array(context, builder, kind, values[0], values[1])
+
+        return kind(types.int64, types.int64, dtype), codegen
 
 else:
 
