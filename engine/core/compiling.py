@@ -4,6 +4,7 @@ By itself numba optimises and assembles every inner kernel as if someone were to
 does: inner kernels are merged into parts, and it is parts that are optimised in full.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from engine.core.kernel import INNER, OPTIONS, PARTS, Part
 from engine.core.machine_code import DECODER, Code, Codes, alone, read, write
 
 PROCESSES_MAX = 4  # that compile side by side
+COLLECT_AFTER = 200_000  # objects
 LENGTH_BYTES = 8  # before what is sent
 ADDRESSES = "numba.dynamic.globals"  # names of what is only true in this process
 
@@ -69,10 +71,22 @@ def _as_parts() -> Iterator[_Codegen]:
 _CODEGEN = _Codegen("crashtape.parts")
 
 
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """A compiler makes objects by the million and keeps them; to search them for garbage again and
+    again takes a twentieth of its time."""
+    usual = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+
+
 def machine_code(made: Part) -> Code:
     """Compile a part."""
     options = {**OPTIONS, **INNER, "no_cpython_wrapper": made.called is None}
-    with global_compiler_lock, _as_parts() as generator:
+    with global_compiler_lock, _seldom_collecting(), _as_parts() as generator:
         compiled = numba.njit(**options)(made.function)
         compiled.compile(made.arguments)
         result = compiled.overloads[made.arguments]

@@ -59,17 +59,17 @@ def folder() -> Path:
         str(config.OPT),
     )
     key = hashlib.blake2b("\n".join(depends).encode(), digest_size=8).hexdigest()
-    return CACHE_FOLDER / f"code-{key}"
+    return CACHE_FOLDER.joinpath(f"code-{key}")
 
 
 def together() -> Path:
     """The file of all parts."""
-    return folder() / "all.bin"
+    return folder().joinpath("all.bin")
 
 
 def alone(name: str) -> Path:
     """The file of one part: what processes that compile side by side leave for each other."""
-    return folder() / f"{name}.bin"
+    return folder().joinpath(f"{name}.bin")
 
 
 def _digest(body: bytes | memoryview) -> bytes:
