@@ -12,7 +12,8 @@ import numpy as np
 from engine.constants import PPM, Flag, Side, SystemAccount
 from engine.core import step
 from engine.core.inspection import inspect as run_inspection
-from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, PARTS, direct, link_parts
+from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, PARTS, direct
+from engine.core.linking import link_parts
 from engine.core.records import PEAK_PARTS
 from engine.core.state import H
 from engine.core.tables import Block, allocate, events_per_unit_max
@@ -94,9 +95,9 @@ class Exchange:
         self._one = np.zeros(1, dtype=COMMAND)
         self._one_at = self._one.ctypes.data
         self._one_bytes = self._one.data.cast("B")
-        self._run = direct(step.run, 5)
         self._fault: str | None = None
         self.relink()
+        self._run = direct(step.run, 5)
 
     def relink(self) -> None:
         """Write what this process has where into the header: of a new or a restored block."""

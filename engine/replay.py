@@ -20,7 +20,8 @@ import numpy as np
 
 from engine import constants as c
 from engine.audit import Audit, AuditResult
-from engine.core.kernel import FIRST_PART_WORD, PART_WORDS, is_cold, link_parts
+from engine.core.kernel import FIRST_PART_WORD, PART_WORDS
+from engine.core.linking import is_cold, link_parts
 from engine.digest import EventDigest, state_digest
 from engine.exchange import Exchange
 from engine.measures import MeasureError, Measures

@@ -3,7 +3,7 @@
 import numpy as np
 
 from engine.core.deleveraging import adl_score
-from engine.core.kernel import NOTHING, entry, kernel, part
+from engine.core.kernel import NOTHING, front, kernel, part
 from engine.core.ledger import (
     case_row,
     domain_health,
@@ -90,7 +90,7 @@ def put_domain(s, account_row, domain_row, out_at):
         row = 0 if domain_row != 0 else position["account_next"]
 
 
-@entry
+@front
 def inspect(s, account_row, out_at):
     """Write the domains of an account, cross first, and return how many there are."""
     count = 1

@@ -10,17 +10,18 @@ import functools
 import hashlib
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import config, types
-from numba.core import cgutils
+from numba.core import cgutils, typed_passes, untyped_passes
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
@@ -29,8 +30,37 @@ if not __debug__:
 
 JIT = not config.DISABLE_JIT
 OPTIONS = {"fastmath": False, "error_model": "python"}
-INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls these
 INTEGERS = (types.Integer, types.Boolean, types.IntEnumMember)
+
+
+SKIPPED = (
+    untyped_passes.WithLifting,
+    untyped_passes.InlineClosureLikes,
+    untyped_passes.RewriteDynamicRaises,
+    untyped_passes.MakeFunctionToJitFunction,
+    untyped_passes.InlineInlinables,
+    untyped_passes.FindLiterallyCalls,
+    untyped_passes.LiteralUnroll,
+    untyped_passes.LiteralPropagationSubPipelinePass,
+    typed_passes.InlineOverloads,
+    typed_passes.NopythonRewrites,
+)
+
+
+class _Lean(CompilerBase):
+    """numba's passes without those that look for what no kernel has: closures, comprehensions,
+    loops over literals, expressions of whole arrays."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        lean = PassManager("kernel")
+        for made, about in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
+            if made not in SKIPPED:
+                lean.add_pass(made, about)
+        lean.finalize()
+        return [lean]
+
+
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _Lean}
 
 
 def source_hash() -> str:
@@ -58,11 +88,6 @@ def cache_folder() -> Path:
 
 
 CACHE_FOLDER = cache_folder() if JIT else Path(tempfile.gettempdir())
-
-
-def is_cold() -> bool:
-    """Whether kernels are still to be compiled on this machine."""
-    return JIT and sum(1 for _ in CACHE_FOLDER.glob("**/*.nbi")) < len(PARTS)
 
 
 def kernel(function: Callable) -> Callable:
@@ -120,7 +145,6 @@ INTS_3 = types.UniTuple(types.int64, 3)
 INTS_4 = types.UniTuple(types.int64, 4)
 INTS_6 = types.UniTuple(types.int64, 6)
 
-SHARES_MAX = 4  # processes that compile side by side
 PART_WORDS = 128  # words of the header kept for addresses
 FIRST_PART_WORD = 256
 
@@ -131,41 +155,68 @@ def _places() -> dict[tuple[str, str], int]:
     found = [
         (path.stem, name)
         for path in sorted(Path(__file__).parent.glob("*.py"))
-        for name in re.findall(r"^@part\(\w+\)\ndef (\w+)\(", path.read_text("utf-8"), re.M)
+        for name in re.findall(
+            r"^@part\(\w+(?:, python=True)?\)\ndef (\w+)\(", path.read_text("utf-8"), re.M
+        )
     ]
     assert len(found) <= PART_WORDS, "the header has no word left for another part"
     return {key: place for place, key in enumerate(found)}
 
 
 PLACES = _places()
-PARTS: dict[int, tuple[str, Dispatcher, tuple, types.Type]] = {}
 
 
-def part(returns: types.Type) -> Callable:
-    """Decorator of a kernel that is a part: takes int64 only, `s` first; returns what is said."""
+class Part(NamedTuple):
+    """A kernel whose machine code stands by itself: takes int64 only, returns what is said."""
+
+    function: Callable
+    returns: types.Type
+    called: Dispatcher | None = None  # what Python calls; None: only other parts call it
+
+    @property
+    def name(self) -> str:
+        return f"{self.function.__module__}.{self.function.__name__}"
+
+    @property
+    def arguments(self) -> tuple[types.Type, ...]:
+        return (types.int64,) * self.function.__code__.co_argcount
+
+
+PARTS: dict[str, Part] = {}
+FRONTS: dict[Callable, Callable] = {}  # what Python calls: its compiled function, once loaded
+WORDS: dict[str, int] = {}  # of the header: where the address of a part is
+
+
+def part(returns: types.Type, *, python: bool = False) -> Callable:
+    """Decorator of a kernel that is a part: takes int64 only, `s` first; returns what is said.
+    With `python`, Python may call it too: see `callable_part`."""
 
     def make(function: Callable) -> Callable:
         if not JIT:
             return _plain(function)
-        count = function.__code__.co_argcount
-        place = PLACES[function.__module__.rpartition(".")[2], function.__name__]
-        word = FIRST_PART_WORD + place
-        PARTS[place] = (function.__name__, _cached(function), (types.int64,) * count, returns)
-        names = function.__code__.co_varnames[:count]
-        source = f"def shell({', '.join(names)}):\n    return call(s, ({', '.join(names)},))\n"
+        made = _member(function, returns, python)
+        word = FIRST_PART_WORD + PLACES[function.__module__.rpartition(".")[2], function.__name__]
+        WORDS[made.name] = word
+        names = ", ".join(function.__code__.co_varnames[: len(made.arguments)])
+        source = f"def shell({names}):\n    return call(s, ({names},))\n"
         scope = {"call": _call_through(word, returns)}
         exec(source, scope)
-        made = _widened(numba.njit(forceinline=True, **OPTIONS, **INNER)(scope["shell"]))
-        made.place = place
-        return made
+        shell = _widened(numba.njit(forceinline=True, **OPTIONS, **INNER)(scope["shell"]))
+        shell.part = made
+        return shell
 
     return make
 
 
-def callable_part(made: Callable) -> Callable:
-    """The compiled function behind a part, for Python to call with plain integers only: one that
-    reads no State, as nothing is linked."""
-    return PARTS[made.place][1] if JIT else made
+def _member(function: Callable, returns: types.Type, python: bool) -> Part:
+    made = Part(function, returns, numba.njit(**OPTIONS)(function) if python else None)
+    PARTS[made.name] = made
+    return made
+
+
+def front(function: Callable) -> Callable:
+    """A part that only Python calls, with plain integers; it returns one."""
+    return _member(function, INT, python=True).called if JIT else function
 
 
 def _call_through(word: int, returns: types.Type) -> Callable:
@@ -193,64 +244,13 @@ def _call_through(word: int, returns: types.Type) -> Callable:
     return call
 
 
-def compile_part(index: int) -> object:
-    """Compile a part, or load it from the cache; returns numba's result."""
-    name, compiled, arguments, returns = PARTS[index]
-    if arguments not in compiled.overloads:
-        compiled.compile(arguments)
-    result = compiled.overloads[arguments]
-    assert result.signature.return_type == returns, f"part {name} does not return {returns}"
-    return result
-
-
-def compile_share(share: int, shares: int) -> None:
-    """Compile every `shares`-th part from `share` on into the cache."""
-    for index in sorted(PARTS)[share::shares]:
-        compile_part(index)
-
-
-def _start_shares(shares: int) -> list[subprocess.Popen]:
-    """Other processes that compile all shares but the first: numba compiles one thing at a time
-    in a process, and they meet again in the cache."""
-    program = (
-        "import sys; sys.path[:] = {path!r}; "
-        "from engine.core import inspection, kernel, step; kernel.compile_share({share}, {shares})"
-    )
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", program.format(path=sys.path, share=share, shares=shares)],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for share in range(1, shares)
-    ]
-
-
-def link_parts(words: np.ndarray, tell: Callable[[str, int, int], None] | None = None) -> None:
-    """Compile or load every part and write its address into a header; `tell` hears (name, number,
-    total) before each."""
-    shares = min(SHARES_MAX, os.cpu_count() or 1) if is_cold() else 1
-    others = _start_shares(shares)
-    places = sorted(PARTS)
-    own = len(places[::shares])
-    order = [index for share in range(shares) for index in places[share::shares]]
-    for number, index in enumerate(order):
-        if number >= own:
-            while others:  # their work is in the cache once they are done; ours if they failed
-                others.pop().wait()
-        if tell is not None:
-            tell(PARTS[index][0], number + 1, len(PARTS))
-        result = compile_part(index)
-        words[FIRST_PART_WORD + index] = result.library.get_pointer_to_function(
-            result.fndesc.llvm_func_name
-        )
-
-
 def direct(made: Callable, count: int) -> Callable:
     """An entry kernel of `count` plain integers as Python calls it fastest: its compiled function,
-    without the dispatcher that looks at every argument first."""
+    without the dispatcher that looks at every argument first. A front must be loaded."""
     if not JIT:
         return made
+    if made in FRONTS:
+        return FRONTS[made]
     arguments = (types.int64,) * count
     if arguments not in made.overloads:
         made.compile(arguments)

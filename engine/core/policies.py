@@ -391,7 +391,7 @@ def amounts_at(at, count):
     return column(at + 8 * OPTION_WORDS, INPUT_COLUMNS, count)
 
 
-@part(NOTHING)
+@part(NOTHING, python=True)
 def share_out(s, at, count, number, need, space, most):
     """Fill the amounts of the case at an address by the policy of that number, up to `most` in all.
     `s` is not read, so that arrays of a caller in Python are shared out by the same machine code.

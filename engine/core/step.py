@@ -15,7 +15,7 @@ from engine.core.ahead import fetch_ahead, looks_ahead
 from engine.core.deleveraging import cut_profits
 from engine.core.events import emit
 from engine.core.fund import watch_funds
-from engine.core.kernel import INT, entry, inlined, kernel, part
+from engine.core.kernel import INT, front, inlined, kernel, part
 from engine.core.levels import (
     check_margin,
     examine_touched,
@@ -224,7 +224,7 @@ def begin(s, command_at):
     return False
 
 
-@entry
+@front
 def run(s, commands_at, count, start, unit_room):
     """Work off commands[start:count], all of them or until events need room.
 

@@ -16,7 +16,7 @@ from engine.bearers import (
     Score,
     Space,
 )
-from engine.core.kernel import callable_part
+from engine.core.linking import callable_part
 from engine.core.policies import COLUMNS, INPUT_COLUMNS, OPTION_WORDS, share_out
 from engine.policies.candidates import Allocation, checked
 from engine.reference.closing import Case
