@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.core.state import H
 from engine.digest import EventDigest
 from engine.fuzz import Setup, batches, draw_setup, run_differential
 from engine.rows import COMMAND
@@ -85,6 +86,18 @@ def test_a_cascade_is_drained_in_portions():
     assert len(portions) > 3
     events = np.concatenate(portions)
     assert (np.diff(events["seq"]) >= 0).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_events_read_in_place_are_those_copied(seed: int):
+    """R90. A portion read in place is gone when the next is asked for, so it is copied here."""
+    setup = draw_setup(seed)
+    rows = np.array(setup.commands(COMMANDS), dtype=COMMAND)
+    copied = np.concatenate(list(setup.core(events_slack=0).stream(rows)))
+    exchange = setup.core(events_slack=0)
+    portions = [part.copy() for part in exchange.stream(rows, in_place=True)]
+    assert (np.concatenate(portions) == copied).all()
+    assert exchange.block.words[H.EVENTS_ROWS] == len(exchange._events)
 
 
 def test_compiled_and_plain_python_agree():
