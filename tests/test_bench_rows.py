@@ -241,14 +241,17 @@ def test_a_deleveraging_that_closes_another_number_gives_no_figure(monkeypatch):
         adl_rows.adl_row("adl-first", "ADL", 200, 1, 1)
 
 
-def test_fills_move_triggers_and_nobody_is_refused():
+def test_fills_move_positions_and_nobody_is_refused():
+    """Each changes where somebody is to be examined; a node moves where it serves no longer."""
     rows = crowds.with_fills(crowds.ticks_in_turn(30, 10), 4, 50, 10)
     exchange = crowds.crossed_exchange(50, 10, trading=True)
-    before = exchange.block.table("NODES").copy()
+    before = {name: exchange.block.table(name).copy() for name in ("POSITIONS", "NODES")}
     events = exchange.submit(rows)
     assert (events["kind"] == EventKind.FILL).sum() == 2 * 30 * 4
     assert not (events["kind"] == EventKind.REJECTED).any()
-    assert (exchange.block.table("NODES")["price"] != before["price"]).sum() > 50
+    lots = exchange.block.table("POSITIONS")["lots"]
+    assert (lots != before["POSITIONS"]["lots"]).sum() > 50
+    assert (exchange.block.table("NODES")["price"] != before["NODES"]["price"]).sum() > 5
 
 
 def test_cross_accounts_hold_five_different_markets():

@@ -198,7 +198,8 @@ def shelves(accounts: int, markets: int) -> np.ndarray:
 def with_fills(ticks: np.ndarray, fills: int, accounts: int, markets: int) -> np.ndarray:
     """Each tick followed by `fills` orders of one lot, which trade with the shelf at once.
 
-    Whoever trades holds a position in that market, so that each fill moves his trigger.
+    Whoever trades holds a position in that market, so that each fill moves the price at which he
+    is to be liquidated; the index moves its node only where that serves no longer.
     """
     rng = np.random.default_rng(23)
     rows = np.zeros((len(ticks), 1 + fills), dtype=COMMAND)

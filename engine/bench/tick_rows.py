@@ -107,7 +107,8 @@ def quiet_row(accounts: int, ticks: int, rounds: int, markets: int = 1) -> Row:
 
 
 def fills_row(accounts: int, ticks: int, fills: int, rounds: int, markets: int = 1) -> Row:
-    """One mark tick and so many fills, each of which moves the trigger of a position."""
+    """One mark tick and so many fills, each of which changes a position, its domain's health, and
+    so the price at which that is to be liquidated."""
     kind = "isolated" if markets == 1 else "cross"
     work = f"tick with {fills} fills, {accounts:,} {kind} accounts"
     rows = with_fills(ticks_in_turn(ticks, markets), fills, accounts, markets)

@@ -19,7 +19,7 @@ from engine.constants import (
     TimeInForce,
     TriggerPrice,
 )
-from engine.core.arithmetic import mul_div, mul_div_up
+from engine.core.arithmetic import divide_down, mul_div, mul_div_up
 from engine.core.book import (
     best_price,
     crosses,
@@ -96,6 +96,11 @@ def check_shape(s, account_row, command):
 
 
 @inlined
+def is_off_tick(price, tick):
+    return tick != 1 and divide_down(price, tick) * tick != price
+
+
+@inlined
 def check_prices(market, command, priced, stop):
     price, trigger = command["price"], command["trigger_price"]
     tick = market["tick_price"]
@@ -103,13 +108,13 @@ def check_prices(market, command, priced, stop):
         return Reject.PRICE_OUT_OF_RANGE.value
     if not priced and price != 0:
         return Reject.PRICE_OUT_OF_RANGE.value
-    if tick != 1 and price % tick != 0:
+    if is_off_tick(price, tick):
         return Reject.PRICE_OFF_TICK.value
     if stop and not price_fits(market, trigger):
         return Reject.TRIGGER_PRICE_OUT_OF_RANGE.value
     if not stop and trigger != 0:
         return Reject.TRIGGER_PRICE_OUT_OF_RANGE.value
-    if tick != 1 and trigger % tick != 0:
+    if is_off_tick(trigger, tick):
         return Reject.TRIGGER_PRICE_OFF_TICK.value
     return OK
 

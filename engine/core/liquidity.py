@@ -36,6 +36,7 @@ from engine.core.orders import (
     emit_depth,
     lacking_at,
     match,
+    meets,
     rest,
     trade_with,
 )
@@ -57,9 +58,13 @@ def place_quote(s, market_id, side, price, lots):
     order_id = quote_id(market_id, price)
     net = PositionSide.NET.value
     oldest = SelfTrade.CANCEL_OLDEST.value
-    left, _, _ = match(
-        s, MAKER_ROW, order_id, market_id, side, net, lots, price, 0, oldest, Cause.TRADE.value, 0
-    )
+    left, cause = lots, Cause.TRADE.value
+    if meets(s, market_id, side, price):
+        left, _, _ = match(
+            s, MAKER_ROW, order_id, market_id, side, net, lots, price, 0, oldest, cause, 0
+        )
+    else:
+        get_position(s, MAKER_ROW, market_id, net)
     if left > 0:
         rest(s, MAKER_ROW, order_id, market_id, side, net, price, left, 0, oldest)
 

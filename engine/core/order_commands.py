@@ -3,7 +3,16 @@
 Implements R04, R14, R15 and R44. Handlers return 0 or a Reject; with a Reject nothing has changed.
 """
 
-from engine.constants import CancelReason, EventKind, OrderType, Reject, TimeInForce
+from engine.constants import (
+    CancelReason,
+    EventKind,
+    Flag,
+    OrderType,
+    PositionSide,
+    Reject,
+    Side,
+    TimeInForce,
+)
 from engine.core.accounts import check_user, find_account, known_market
 from engine.core.admission import (
     OK,
@@ -11,6 +20,7 @@ from engine.core.admission import (
     check_room,
     check_shape,
     check_stop,
+    is_off_tick,
     lots_fit,
     market_limit,
     price_fits,
@@ -21,7 +31,6 @@ from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.orders import (
     cancel,
     cancel_all,
-    closing_flags,
     count_lots,
     emit_cancelled,
     emit_order,
@@ -43,6 +52,16 @@ COMMAND_ROW = COMMAND
 def command_of(command_at):
     """The COMMAND row at an address."""
     return window_at(command_at, 1, COMMAND_ROW)[0]
+
+
+@inlined
+def closing_flags(position_side, side, flags):
+    """Implements R12: closing a hedge leg is reduce-only whether the order says so or not."""
+    if (position_side == PositionSide.LONG and side == Side.SELL) or (
+        position_side == PositionSide.SHORT and side == Side.BUY
+    ):
+        return flags | Flag.REDUCE_ONLY
+    return flags
 
 
 @part(INT)
@@ -267,7 +286,7 @@ def amend(s, command_at):
         return Reject.LOTS_OUT_OF_RANGE.value
     if not price_fits(market, price):
         return Reject.PRICE_OUT_OF_RANGE.value
-    if price % market["tick_price"] != 0:
+    if is_off_tick(price, market["tick_price"]):
         return Reject.PRICE_OFF_TICK.value
     if price == order["price"] and lots <= order["lots"]:
         count_lots(s, row, lots - order["lots"])

@@ -10,12 +10,12 @@ from engine.constants import (
     EventKind,
     Flag,
     OrderType,
-    PositionSide,
     SelfTrade,
     Side,
     SystemAccount,
     TimeInForce,
 )
+from engine.core.arithmetic import divide_down
 from engine.core.book import (
     best_price,
     crosses,
@@ -273,6 +273,13 @@ def remember_taken(s, market_id, price, lots):
     row["since_ns"] = header(s)[H.NOW_NS]
 
 
+@inlined
+def meets(s, market_id, side, limit):
+    """Whether an order with this limit meets a resting one."""
+    price = best_price(markets(s)[market_id], opposite(side))
+    return price != 0 and crosses(side, limit, price)
+
+
 @part(INTS_3)
 def match(
     s,
@@ -381,7 +388,7 @@ def rest(
     order["order_id"] = order_id
     order["lots"] = lots
     order["price"] = price
-    order["tick"] = price // markets(s)[market_id]["tick_price"]
+    order["tick"] = divide_down(price, markets(s)[market_id]["tick_price"])
     order["account_row"] = account_row
     order["market_id"] = market_id
     order["side"] = side
@@ -414,21 +421,24 @@ def place(
     self_trade,
 ):
     """Implements R19: match an admitted order, then rest or cancel what is left of it."""
-    fee_ppm = markets(s)[market_id]["taker_fee_ppm"]
-    left, reason, _ = match(
-        s,
-        account_row,
-        order_id,
-        market_id,
-        side,
-        position_side,
-        lots,
-        limit,
-        flags,
-        self_trade,
-        Cause.TRADE.value,
-        fee_ppm,
-    )
+    left, reason = lots, NO_REASON
+    if meets(s, market_id, side, limit):
+        left, reason, _ = match(
+            s,
+            account_row,
+            order_id,
+            market_id,
+            side,
+            position_side,
+            lots,
+            limit,
+            flags,
+            self_trade,
+            Cause.TRADE.value,
+            markets(s)[market_id]["taker_fee_ppm"],
+        )
+    else:
+        get_position(s, account_row, market_id, position_side)
     if left == 0:
         return
     if reason == NO_REASON and order_type == OrderType.MARKET:
@@ -484,13 +494,3 @@ def emit_cancelled(
         position_side,
         flags,
     )
-
-
-@inlined
-def closing_flags(position_side, side, flags):
-    """Implements R12: closing a hedge leg is reduce-only whether the order says so or not."""
-    if (position_side == PositionSide.LONG and side == Side.SELL) or (
-        position_side == PositionSide.SHORT and side == Side.BUY
-    ):
-        return flags | Flag.REDUCE_ONLY
-    return flags
