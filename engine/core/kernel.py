@@ -91,10 +91,11 @@ CACHE_FOLDER = cache_folder() if JIT else Path(tempfile.gettempdir())
 
 
 def kernel(function: Callable) -> Callable:
-    """An inner kernel: a call in the caller's machine code."""
+    """An inner kernel: a call in the caller's machine code, or merged into it if LLVM prefers. It
+    is said that this is not forced: numba would take it from whoever is compiled first."""
     if not JIT:
         return _plain(function)
-    return _widened(numba.njit(**OPTIONS, **INNER)(function))
+    return _widened(numba.njit(forceinline=False, **OPTIONS, **INNER)(function))
 
 
 def inlined(function: Callable) -> Callable:
