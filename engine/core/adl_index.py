@@ -43,7 +43,7 @@ from engine.core.state import (
 )
 
 BOUND_MAX = 2**60  # scores saturate here; a bound that reaches it says nothing
-CELLS_IN_LINES, LINES_MIN, LINES_MAX = 65_536, 8, 64  # fewer lines have more columns
+CELLS_IN_LINES, LINES_MIN, LINES_MAX = 262_144, 8, 512  # fewer lines have more columns
 COLUMNS_MAX = CELLS_IN_LINES // LINES_MIN
 PLANE_BITS, STEP_BITS = 50, 5  # of an entry value, below the plane in the key of a line
 LOOSE = CELLS_IN_LINES  # the cell of those without two such numbers, a line by itself

@@ -46,6 +46,9 @@ from engine.core.state import (
     adl_heap,
     adl_nodes,
     adl_order,
+    fetch_adl_node,
+    fetch_position,
+    fetch_position_end,
     header,
     markets,
     positions,
@@ -175,12 +178,16 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
     while cells > 0 and (left == 0 or closed[1]["bound"] >= heap[1]["score"]):
         row, cells = take_cell(s, market_id, long, cells)
         while row != 0:
+            following = adl_nodes(s)[row]["next"]
+            fetch_adl_node(s, following)
+            fetch_position(s, following)
+            fetch_position_end(s, following)
             account_row = positions(s)[row]["account_row"]
             if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
                 left += 1
                 write_rank(s, left, row)
                 push_rank(heap, left)
-            row = adl_nodes(s)[row]["next"]
+            row = following
     closed[0]["place"] = cells
     return left
 

@@ -284,11 +284,15 @@ def health_at(s, account_row, position_row, second):
     position = positions(s)[position_row]
     market = markets(s)[position["market_id"]]
     price = price_of(s, market, second)
-    margin = margin_at(s, position_row, price)
     if position["lots"] == 0:
+        margin = margin_at(s, position_row, price)
         return np.int64(position["margin_quote"]), margin, np.int64(0), np.int64(0)
     value_quote = value(market, position["lots"], price)
     equity = position["margin_quote"] + value_quote - position["entry_quote"]
+    if market["plain"] != 0:
+        margin = plain_margin(s, market, abs(value_quote))
+    else:
+        margin = margin_at(s, position_row, price)
     return equity, margin, abs(value_quote), np.int64(1)
 
 

@@ -344,6 +344,7 @@ fetch_account = table_fetch(int(H.ACCOUNTS_AT), ACCOUNT)
 fetch_position = table_fetch(int(H.POSITIONS_AT), POSITION)
 fetch_position_end = table_fetch(int(H.POSITIONS_AT), POSITION, 64)  # its second line
 fetch_node = table_fetch(int(H.NODES_AT), NODE)
+fetch_adl_node = table_fetch(int(H.ADL_NODES_AT), ADL_NODE)
 fetch_order = table_fetch(int(H.ORDERS_AT), ORDER)
 fetch_order_slot = table_fetch(int(H.ORDER_SLOTS_AT), INT32)
 fetch_order_link = table_fetch(int(H.ORDER_LINKS_AT), INT32)
