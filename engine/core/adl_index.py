@@ -270,14 +270,17 @@ def write_edges(s, first, ranges, count):
 def clear_side(s, market_id, long):
     """Empty every cell; the number of positions that the side has."""
     grid = grid_of(market_id, long)
-    for place in range(grid * CELLS, (grid + 1) * CELLS):
-        adl_cells(s)[place]["head"] = 0
     for place in range(grid * LINES, (grid + 1) * LINES):
         adl_lines(s)[place]["entry_max"] = 0
         adl_lines(s)[place]["rate_max"] = 0
         adl_lines(s)[place]["leverage_max"] = 0
-    for word in range(grid * USED_WORDS, (grid + 1) * USED_WORDS):
-        adl_used(s)[word] = 0
+    for word in range(USED_WORDS):
+        bits = adl_used(s)[grid * USED_WORDS + word]
+        bit = first_bit_from(bits, 0)
+        while bit < 64:
+            adl_cells(s)[grid * CELLS + (word << 6) + bit]["head"] = 0
+            bit = first_bit_from(bits, bit + 1) if bit < 63 else 64
+        adl_used(s)[grid * USED_WORDS + word] = 0
     count = 0
     row = markets(s)[market_id]["position_head"]
     while row != 0:

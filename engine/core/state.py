@@ -292,10 +292,12 @@ def _make_view(at, rows, dtype):
     return view
 
 
-@inlined
-def header(s):
-    """The header words, indexed by H."""
+def _open_header(s):
     return window_at(s, HEADER_WORDS, INT64)
+
+
+header = inlined(_open_header) if JIT else _open_header
+"""The header words, indexed by H."""
 
 
 accounts = _make_view(H.ACCOUNTS_AT, H.ACCOUNTS_ROWS, ACCOUNT)
