@@ -6,24 +6,13 @@ and the position's notional 940. Nobody bids. Every number here is ours.
 
 import pytest
 from notation import Venue
+from small_venues import ALICE_BOB_CAROL
 
 ALICE = """
     index 100
     open alice
     deposit alice 100
     seed alice 10 @ 100
-"""
-SHORTS = """
-    index 100
-    open alice
-    open bob
-    open carol
-    deposit alice 100
-    deposit bob 100
-    deposit carol 1000
-    seed alice 10 @ 100
-    seed bob -6 @ 100
-    seed carol -8 @ 110
 """
 
 
@@ -113,7 +102,7 @@ def test_the_fund_must_be_able_to_pay(exchange: Venue, fund: str, end: str):
 def test_deleveraging_goes_by_score(exchange: Venue):
     """R82, R83, R84. Bob: 36 / 100 * 28.20 / 136 = 0.0746. Carol: 128 / 1 000 * 37.60 / 1 128 =
     0.0043. Bob first, whole; Carol in part. Both buy back at 90, better than mark 94."""
-    exchange.play(SHORTS).play("""
+    exchange.play(ALICE_BOB_CAROL).play("""
         mark 94
         expect event TAKEOVER_REFUSED.INVENTORY_FULL alice
         expect event FILL.ADL bob lots 6 price 90 amount 60 fee 0
@@ -151,7 +140,7 @@ def test_another_score_another_order(exchange: Venue):
     """R82. Profit by leverage: Bob 36 / 600 * 564 / 136 = 0.249, Carol 128 / 880 * 752 / 1 128 =
     0.097. With a wallet of 50 for Carol it is 0.145 * 752 / 178 = 0.61, and she comes first."""
     exchange.play("given losses.adl_score = profit_times_leverage").play(
-        SHORTS.replace("deposit carol 1000", "deposit carol 50")
+        ALICE_BOB_CAROL.replace("deposit carol 1000", "deposit carol 50")
     ).play("""
         mark 94
         expect event FILL.ADL carol lots 8 price 90
@@ -162,7 +151,7 @@ def test_another_score_another_order(exchange: Venue):
 
 def test_orders_of_whoever_is_deleveraged_are_cancelled(exchange: Venue):
     """R84. In that market only."""
-    exchange.play("given two markets").play(SHORTS).play("""
+    exchange.play("given two markets").play(ALICE_BOB_CAROL).play("""
         buy bob 1 @ 80 #1
         stop buy bob 1 @ 120 mark #2
         buy carol 1 @ 80 #3
@@ -269,7 +258,7 @@ def test_the_last_absorber_always_can(exchange: Venue):
 def test_the_order_of_the_waterfall_is_the_profiles(exchange: Venue):
     """R80. ADL first: the fund could pay and is not asked."""
     exchange.play("given losses.waterfall = adl insurance_fund fund_unlimited").play(
-        SHORTS
+        ALICE_BOB_CAROL
     ).play("""
         deposit fund 5000
         mark 94
