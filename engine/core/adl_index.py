@@ -20,6 +20,7 @@ from engine.core.arithmetic import (
     mul_div_bounded,
     mul_div_up,
     with_bit,
+    without_bit,
 )
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import DOMAIN_BITS, is_system, position_notional
@@ -36,6 +37,9 @@ from engine.core.state import (
     adl_nodes,
     adl_order,
     adl_used,
+    fetch_adl_node,
+    fetch_position,
+    fetch_position_end,
     header,
     markets,
     positions,
@@ -53,6 +57,7 @@ EDGES = LINES_MAX + COLUMNS_MAX
 RATE_UNIT = 10**12
 FINER, RATE_STEP = RATE_UNIT // PPB, 10**7
 SAMPLE_MAX = 16_384
+AHEAD = 3  # cells on top of the heap whose first legs are asked for
 PART_MOVED = 16  # a side is indexed anew when the mark has moved by one part in so many
 WORK_MIN, WORK_FACTOR, LINK_WORK = 1_000, 16, 4  # the unit of work is one exact score
 
@@ -154,6 +159,14 @@ def line_key(s, row, rate):
 
 
 @inlined
+def column_key(own, entry):
+    """What columns are ranges of: money of one's own over an entry value. Within a line, where the
+    entry is that of its edge, it rises with one's own."""
+    part = mul_div_bounded(abs(own), PPB, max(1, entry), BOUND_MAX)
+    return -part if own < 0 else part
+
+
+@inlined
 def range_of(s, first, count, value):
     """Which of `count` ranges holds a value; their lower edges ascend from row first + 1 on."""
     edges = adl_edges(s)
@@ -177,7 +190,8 @@ def link(s, row, grid):
     place = LOOSE
     if is_alone(s, row):
         place = range_of(s, grid * EDGES, CELLS_IN_LINES // columns, line_key(s, row, rate))
-        place = place * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own)
+        own_key = column_key(own, adl_lines(s)[grid * LINES + place]["entry_edge"])
+        place = place * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own_key)
     line = adl_lines(s)[grid * LINES + place // columns]
     cell, node = adl_cells(s)[grid * CELLS + place], adl_nodes(s)[row]
     high = max(1, divide_up(abs(position["entry_quote"]), abs(position["lots"])))
@@ -199,12 +213,16 @@ def link(s, row, grid):
 
 @kernel
 def unlink(s, row):
-    """Take a leg out of its cell; an empty cell keeps its bit until the side is indexed anew."""
+    """Take a leg out of its cell; an empty cell loses its bit."""
     node = adl_nodes(s)[row]
     if node["prev"] != 0:
         adl_nodes(s)[node["prev"]]["next"] = node["next"]
     else:
         adl_cells(s)[node["place"]]["head"] = node["next"]
+        if node["next"] == 0:
+            grid, place = node["place"] // CELLS, node["place"] % CELLS
+            word = grid * USED_WORDS + (place >> 6)
+            adl_used(s)[word] = without_bit(adl_used(s)[word], place & 63)
     if node["next"] != 0:
         adl_nodes(s)[node["next"]]["prev"] = node["prev"]
     node["next"] = 0
@@ -242,7 +260,10 @@ def sample_side(s, market_id, long, stride, own):
     while row != 0:
         if is_of_side(s, row, long):
             if seen % stride == 0:
-                value = own_of(s, row) if own != 0 else line_key(s, row, rate_of(s, row))
+                if own != 0:
+                    value = column_key(own_of(s, row), entry_of(s, row))
+                else:
+                    value = line_key(s, row, rate_of(s, row))
                 adl_order(s)[count] = value
                 count += 1
             seen += 1
@@ -255,15 +276,25 @@ def sample_side(s, market_id, long, stride, own):
 
 
 @kernel
-def write_edges(s, first, ranges, count):
-    """Lower edges of ranges that hold equal parts of the sample; no range spans two planes."""
+def write_lines(s, grid, lines, count):
+    """Lower edges of lines that hold equal parts of the sample; no line spans two planes."""
     plane = adl_order(s)[0] >> PLANE_BITS
-    for index in range(1, ranges):
-        edge = adl_order(s)[index * count // ranges]
+    for index in range(lines):
+        edge = adl_order(s)[index * count // lines]
+        adl_lines(s)[grid * LINES + index]["entry_edge"] = edge & ((1 << PLANE_BITS) - 1)
         if edge >> PLANE_BITS != plane:
             plane = edge >> PLANE_BITS
             edge = plane << PLANE_BITS
-        adl_edges(s)[first + index] = edge
+        adl_edges(s)[grid * EDGES + index] = edge
+
+
+@kernel
+def write_columns(s, grid, columns, count):
+    """Lower edges of columns, each of which holds more of the sample than the one before: the first
+    are looked at by every deleveraging, and hold one leg of a line or none."""
+    for index in range(columns):
+        edge = adl_order(s)[index * index * count // (columns * columns)]
+        adl_edges(s)[grid * EDGES + LINES_MAX + index] = edge
 
 
 @kernel
@@ -315,9 +346,9 @@ def index_side(s, market_id, long):
     sampled = sample_side(s, market_id, long, stride, 0)
     lines = choose_lines(s, sampled)
     side["columns"] = CELLS_IN_LINES // lines
-    write_edges(s, grid * EDGES, lines, sampled)
+    write_lines(s, grid, lines, sampled)
     sampled = sample_side(s, market_id, long, stride, 1)
-    write_edges(s, grid * EDGES + LINES_MAX, side["columns"], sampled)
+    write_columns(s, grid, side["columns"], sampled)
     row = market["position_head"]
     while row != 0:
         if is_of_side(s, row, long):
@@ -368,12 +399,13 @@ def bound_of(s, line, own, unit, gains):
     low, high = max(1, unit - 1), unit + 1
     won_most = high - line["entry_min"] if gains else line["entry_max"] - low
     won_least = low - line["entry_max"] if gains else line["entry_min"] - high
-    equity = own + won_least
+    joint = rule != AdlScore.PROFIT_TIMES_LEVERAGE or gains
+    equity = own + (won_most if joint and own >= 0 else won_least)
     if rule == AdlScore.PRICE_GAIN_TIMES_LEVERAGE:
         first = ratio_above(line["entry_max"], low)
         if gains:
             first = ratio_above(high, line["entry_min"])
-        second = ratio_above(high, equity)
+        second = ratio_above(high, own + won_least)
     elif won_most <= 0:
         return 0
     elif rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
@@ -395,7 +427,7 @@ def bound_of(s, line, own, unit, gains):
 @kernel
 def sift_cells(heap, root, end):
     """Restore a heap with the highest bound on top, in rows 1 to end."""
-    bound, place = heap[root]["bound"], heap[root]["place"]
+    bound, place, head = heap[root]["bound"], heap[root]["place"], heap[root]["head"]
     child = 2 * root
     while child <= end:
         if child < end and heap[child + 1]["bound"] > heap[child]["bound"]:
@@ -404,10 +436,12 @@ def sift_cells(heap, root, end):
             break
         heap[root]["bound"] = heap[child]["bound"]
         heap[root]["place"] = heap[child]["place"]
+        heap[root]["head"] = heap[child]["head"]
         root = child
         child = 2 * root
     heap[root]["bound"] = bound
     heap[root]["place"] = place
+    heap[root]["head"] = head
 
 
 @kernel
@@ -417,9 +451,7 @@ def next_cell(s, grid, place, end):
         bit = first_bit_from(adl_used(s)[grid * USED_WORDS + (place >> 6)], place & 63)
         place = (place & ~63) + bit  # bit 64 is the first of the next word
         if bit < 64 and place < end:
-            if adl_cells(s)[grid * CELLS + place]["head"] != 0:
-                return place
-            place += 1
+            return place
     return end
 
 
@@ -433,15 +465,15 @@ def end_of(place, columns):
 def bound_cell(s, slot, market_id, long, place):
     """Write a cell and its bound into a row of the heap."""
     grid, market = grid_of(market_id, long), markets(s)[market_id]
-    bound = BOUND_MAX
+    cell, bound = adl_cells(s)[grid * CELLS + place], BOUND_MAX
     if place != LOOSE:
         unit = notional(market, 1, market["mark_price"])
         gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
-        own = adl_cells(s)[grid * CELLS + place]["own_min"]
         line = adl_lines(s)[grid * LINES + place // adl_grids(s)[grid]["columns"]]
-        bound = bound_of(s, line, own, unit, gains)
+        bound = bound_of(s, line, cell["own_min"], unit, gains)
     adl_heap(s)[slot]["bound"] = bound
     adl_heap(s)[slot]["place"] = place
+    adl_heap(s)[slot]["head"] = cell["head"]
 
 
 @part(INT)
@@ -466,13 +498,20 @@ def open_index(s, market_id, long):
     return count
 
 
+@inlined
+def fetch_leg(s, row):
+    """Ask for the lines that ranking a leg reads."""
+    fetch_adl_node(s, row)
+    fetch_position(s, row)
+    fetch_position_end(s, row)
+
+
 @kernel
 def take_cell(s, market_id, long, count):
     """Take the cell with the highest bound off the heap of `count`, the next of its line takes its
     place: the first leg of the cell, and how many cells there are then."""
     heap, grid = adl_heap(s), grid_of(market_id, long)
-    place = heap[1]["place"]
-    head = adl_cells(s)[grid * CELLS + place]["head"]
+    place, head = heap[1]["place"], heap[1]["head"]
     end = end_of(place, adl_grids(s)[grid]["columns"])
     place = next_cell(s, grid, place + 1, end)
     if place != end:
@@ -480,6 +519,9 @@ def take_cell(s, market_id, long, count):
     else:
         heap[1]["bound"] = heap[count]["bound"]
         heap[1]["place"] = heap[count]["place"]
+        heap[1]["head"] = heap[count]["head"]
         count -= 1
     sift_cells(heap, 1, count)
+    for ahead in range(1, min(count, AHEAD) + 1):
+        fetch_leg(s, heap[ahead]["head"])
     return head, count

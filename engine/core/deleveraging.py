@@ -20,7 +20,7 @@ from engine.constants import (
     Side,
     SystemAccount,
 )
-from engine.core.adl_index import grid_of, is_indexable, open_index, spend, take_cell
+from engine.core.adl_index import fetch_leg, grid_of, is_indexable, open_index, spend, take_cell
 from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
 from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.events import emit
@@ -46,9 +46,6 @@ from engine.core.state import (
     adl_heap,
     adl_nodes,
     adl_order,
-    fetch_adl_node,
-    fetch_position,
-    fetch_position_end,
     header,
     markets,
     positions,
@@ -179,9 +176,7 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
         row, cells = take_cell(s, market_id, long, cells)
         while row != 0:
             following = adl_nodes(s)[row]["next"]
-            fetch_adl_node(s, following)
-            fetch_position(s, following)
-            fetch_position_end(s, following)
+            fetch_leg(s, following)
             account_row = positions(s)[row]["account_row"]
             if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
                 left += 1

@@ -247,10 +247,11 @@ ADL_LINE = np.dtype(
         ("entry_max", "<i8"),  # 0: nobody has been in it
         ("rate_max", "<i8"),  # parts of RATE_UNIT
         ("leverage_max", "<i8"),
+        ("entry_edge", "<i8"),  # where it began when the side was indexed
     ]
 )
 ADL_CELL = np.dtype([("head", "<i8"), ("own_min", "<i8")])  # own: beside profit and loss
-ADL_BOUND = np.dtype([("bound", "<i8"), ("place", "<i8")])
+ADL_BOUND = np.dtype([("bound", "<i8"), ("place", "<i4"), ("head", "<i4")])
 
 INT32 = np.dtype("<i4")
 INT64 = np.dtype("<i8")
