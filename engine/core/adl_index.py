@@ -3,16 +3,17 @@
 What a score is made of is bounded by two numbers of a position that do not move with the mark: its
 entry value per lot, and its own money per lot, beside profit and loss. Lines of cells are ranges of
 the first (and of the maintenance rate or the leverage, where the score has one), columns ranges of
-the second; the ranges are quantiles of the side when it was indexed. A cell bounds every score in
-it at any mark, and along a line the bounds only fall. Cells are opened from the highest bound down,
-until the best score found is above every bound left: the order is that of a full ranking, to the
-last tie. A cross domain of several legs has no such numbers; all of those are scored first.
+the second, over the entry of the line; the ranges are quantiles of the side when it was indexed. A
+cell bounds every score in it at any mark, and along a line the bounds only fall. Cells are opened
+from the highest bound down (`adl_search`), until the best score found is above every bound left:
+the order is that of a full ranking, to the last tie. A cross domain of several legs has no such
+numbers; all of those are scored first.
 
 A side is indexed when somebody is to be deleveraged there, kept up by whoever is touched, and
 dropped when that has cost some times what building it costs.
 """
 
-from engine.constants import PPB, AdlScore, Payoff
+from engine.constants import PPB, AdlScore
 from engine.core.arithmetic import (
     divide_up,
     first_bit_from,
@@ -22,9 +23,9 @@ from engine.core.arithmetic import (
     with_bit,
     without_bit,
 )
-from engine.core.kernel import INT, NOTHING, inlined, kernel, part
-from engine.core.ledger import DOMAIN_BITS, is_system, position_notional
-from engine.core.margin import maintenance_margin, notional
+from engine.core.kernel import NOTHING, inlined, kernel, part
+from engine.core.ledger import is_system, position_notional
+from engine.core.margin import maintenance_margin
 from engine.core.sorting import sort_keys
 from engine.core.state import (
     H,
@@ -32,18 +33,13 @@ from engine.core.state import (
     adl_cells,
     adl_edges,
     adl_grids,
-    adl_heap,
     adl_lines,
     adl_nodes,
     adl_order,
     adl_used,
-    fetch_adl_node,
-    fetch_position,
-    fetch_position_end,
     header,
     markets,
     positions,
-    touched,
 )
 
 BOUND_MAX = 2**60  # scores saturate here; a bound that reaches it says nothing
@@ -51,13 +47,13 @@ CELLS_IN_LINES, LINES_MIN, LINES_MAX = 262_144, 8, 512  # fewer lines have more 
 COLUMNS_MAX = CELLS_IN_LINES // LINES_MIN
 PLANE_BITS, STEP_BITS = 50, 5  # of an entry value, below the plane in the key of a line
 LOOSE = CELLS_IN_LINES  # the cell of those without two such numbers, a line by itself
-CELLS, LINES = CELLS_IN_LINES + 1, LINES_MAX + 1
+GROUP = 8  # lines
+CELLS, LINES = CELLS_IN_LINES + 1, LINES_MAX + LINES_MAX // GROUP
 USED_WORDS = CELLS_IN_LINES // 64 + 1  # a bit for every cell that may hold somebody
 EDGES = LINES_MAX + COLUMNS_MAX
 RATE_UNIT = 10**12
 FINER, RATE_STEP = RATE_UNIT // PPB, 10**7
 SAMPLE_MAX = 16_384
-AHEAD = 3  # cells on top of the heap whose first legs are asked for
 PART_MOVED = 16  # a side is indexed anew when the mark has moved by one part in so many
 WORK_MIN, WORK_FACTOR, LINK_WORK = 1_000, 16, 4  # the unit of work is one exact score
 
@@ -65,6 +61,12 @@ WORK_MIN, WORK_FACTOR, LINK_WORK = 1_000, 16, 4  # the unit of work is one exact
 @inlined
 def grid_of(market_id, long):
     return 2 * market_id + long
+
+
+@inlined
+def group_of(line):
+    """Where a group of lines says what bounds them all."""
+    return LINES_MAX + line // GROUP
 
 
 @inlined
@@ -180,26 +182,33 @@ def range_of(s, first, count, value):
     return low
 
 
-@kernel
-def link(s, row, grid):
-    """Put a leg into its cell, and widen what line and cell say."""
-    position = positions(s)[row]
-    entry, own, leverage = entry_of(s, row), own_of(s, row), position["leverage"]
-    rate = rate_of(s, row)
-    columns = adl_grids(s)[grid]["columns"]
-    place = LOOSE
-    if is_alone(s, row):
-        place = range_of(s, grid * EDGES, CELLS_IN_LINES // columns, line_key(s, row, rate))
-        own_key = column_key(own, adl_lines(s)[grid * LINES + place]["entry_edge"])
-        place = place * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own_key)
-    line = adl_lines(s)[grid * LINES + place // columns]
-    cell, node = adl_cells(s)[grid * CELLS + place], adl_nodes(s)[row]
-    high = max(1, divide_up(abs(position["entry_quote"]), abs(position["lots"])))
+@inlined
+def widen(line, entry, high, own, rate, leverage):
+    """Let a line, or a group of them, bound a leg as well, whose entry is between two numbers."""
     fresh = line["entry_max"] == 0
     line["entry_min"] = entry if fresh else min(line["entry_min"], entry)
     line["entry_max"] = high if fresh else max(line["entry_max"], high)
-    line["rate_max"] = max(line["rate_max"], rate)
-    line["leverage_max"] = max(line["leverage_max"], leverage)
+    line["own_low"] = own if fresh else min(line["own_low"], own)
+    line["rate_max"] = rate if fresh else max(line["rate_max"], rate)
+    line["leverage_max"] = leverage if fresh else max(line["leverage_max"], leverage)
+
+
+@kernel
+def link(s, row, grid):
+    """Put a leg into its cell, and widen what its line, their group and the cell say."""
+    position = positions(s)[row]
+    own, place, lines = own_of(s, row), LOOSE, adl_lines(s)
+    if is_alone(s, row):
+        entry, leverage, rate = entry_of(s, row), position["leverage"], rate_of(s, row)
+        high = max(1, divide_up(abs(position["entry_quote"]), abs(position["lots"])))
+        columns = adl_grids(s)[grid]["columns"]
+        index = range_of(s, grid * EDGES, CELLS_IN_LINES // columns, line_key(s, row, rate))
+        line, group = lines[grid * LINES + index], lines[grid * LINES + group_of(index)]
+        widen(line, entry, high, own, rate, leverage)
+        widen(group, entry, high, own, rate, leverage)
+        own_key = column_key(own, line["entry_edge"])
+        place = index * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own_key)
+    cell, node = adl_cells(s)[grid * CELLS + place], adl_nodes(s)[row]
     word = grid * USED_WORDS + (place >> 6)
     adl_used(s)[word] = with_bit(adl_used(s)[word], place & 63)
     cell["own_min"] = own if cell["head"] == 0 else min(cell["own_min"], own)
@@ -303,8 +312,6 @@ def clear_side(s, market_id, long):
     grid = grid_of(market_id, long)
     for place in range(grid * LINES, (grid + 1) * LINES):
         adl_lines(s)[place]["entry_max"] = 0
-        adl_lines(s)[place]["rate_max"] = 0
-        adl_lines(s)[place]["leverage_max"] = 0
     for word in range(USED_WORDS):
         bits = adl_used(s)[grid * USED_WORDS + word]
         bit = first_bit_from(bits, 0)
@@ -378,150 +385,3 @@ def keep_up(s, account_row):
             link(s, row, grid)
             spend(s, grid, LINK_WORK)
         row = position["account_next"]
-
-
-# -- bounds -----------------------------------------------------------------------------------
-
-
-@inlined
-def ratio_above(numerator, denominator):
-    """More than the ratio in PPB, or BOUND_MAX where there is none."""
-    if denominator <= 0:
-        return BOUND_MAX
-    return mul_div_bounded(numerator, PPB, denominator, BOUND_MAX - 1) + 1
-
-
-@kernel
-def bound_of(s, line, own, unit, gains):
-    """No score in a line, of those with at least so much of their own, is above this, where a lot's
-    notional is `unit`, give or take one."""
-    rule = header(s)[H.ADL_SCORE]
-    low, high = max(1, unit - 1), unit + 1
-    won_most = high - line["entry_min"] if gains else line["entry_max"] - low
-    won_least = low - line["entry_max"] if gains else line["entry_min"] - high
-    joint = rule != AdlScore.PROFIT_TIMES_LEVERAGE or gains
-    equity = own + (won_most if joint and own >= 0 else won_least)
-    if rule == AdlScore.PRICE_GAIN_TIMES_LEVERAGE:
-        first = ratio_above(line["entry_max"], low)
-        if gains:
-            first = ratio_above(high, line["entry_min"])
-        second = ratio_above(high, own + won_least)
-    elif won_most <= 0:
-        return 0
-    elif rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
-        first = ratio_above(won_most, own)
-        second = BOUND_MAX
-        if equity > 0:
-            second = mul_div_bounded(high, line["rate_max"], equity, BOUND_MAX) // FINER + 2
-    elif rule == AdlScore.RETURN_TIMES_LEVERAGE:
-        first = ratio_above(won_most * line["leverage_max"], low)
-        second = ratio_above(high, equity)
-    else:
-        first = ratio_above(won_most, line["entry_min"] if gains else line["entry_max"])
-        second = ratio_above(high, equity)
-    if first >= BOUND_MAX or second >= BOUND_MAX:
-        return BOUND_MAX
-    return min(BOUND_MAX, mul_div_bounded(first, second, PPB, BOUND_MAX) + 1)
-
-
-@kernel
-def sift_cells(heap, root, end):
-    """Restore a heap with the highest bound on top, in rows 1 to end."""
-    bound, place, head = heap[root]["bound"], heap[root]["place"], heap[root]["head"]
-    child = 2 * root
-    while child <= end:
-        if child < end and heap[child + 1]["bound"] > heap[child]["bound"]:
-            child += 1
-        if heap[child]["bound"] <= bound:
-            break
-        heap[root]["bound"] = heap[child]["bound"]
-        heap[root]["place"] = heap[child]["place"]
-        heap[root]["head"] = heap[child]["head"]
-        root = child
-        child = 2 * root
-    heap[root]["bound"] = bound
-    heap[root]["place"] = place
-    heap[root]["head"] = head
-
-
-@kernel
-def next_cell(s, grid, place, end):
-    """The first cell from `place` on and before `end` that holds somebody, or `end`."""
-    while place < end:
-        bit = first_bit_from(adl_used(s)[grid * USED_WORDS + (place >> 6)], place & 63)
-        place = (place & ~63) + bit  # bit 64 is the first of the next word
-        if bit < 64 and place < end:
-            return place
-    return end
-
-
-@inlined
-def end_of(place, columns):
-    """The end of the line that a cell is in."""
-    return CELLS if place == LOOSE else (place // columns + 1) * columns
-
-
-@kernel
-def bound_cell(s, slot, market_id, long, place):
-    """Write a cell and its bound into a row of the heap."""
-    grid, market = grid_of(market_id, long), markets(s)[market_id]
-    cell, bound = adl_cells(s)[grid * CELLS + place], BOUND_MAX
-    if place != LOOSE:
-        unit = notional(market, 1, market["mark_price"])
-        gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
-        line = adl_lines(s)[grid * LINES + place // adl_grids(s)[grid]["columns"]]
-        bound = bound_of(s, line, cell["own_min"], unit, gains)
-    adl_heap(s)[slot]["bound"] = bound
-    adl_heap(s)[slot]["place"] = place
-    adl_heap(s)[slot]["head"] = cell["head"]
-
-
-@part(INT)
-def open_index(s, market_id, long):
-    """Bring a side up to date and put the first cell of every line on the heap; how many."""
-    grid = grid_of(market_id, long)
-    side, mark = adl_grids(s)[grid], markets(s)[market_id]["mark_price"]
-    for index in range(header(s)[H.TOUCHED_COUNT] if header(s)[H.ADL_LIVE] != 0 else 0):
-        keep_up(s, touched(s)[index] >> DOMAIN_BITS)
-    if side["live"] == 0 or abs(mark - side["mark_price"]) > side["mark_price"] // PART_MOVED:
-        index_side(s, market_id, long)
-    count, columns = 0, side["columns"]
-    for line in range(CELLS_IN_LINES // columns + 1):
-        if adl_lines(s)[grid * LINES + line]["entry_max"] != 0:
-            end = end_of(line * columns, columns)
-            place = next_cell(s, grid, line * columns, end)
-            if place != end:
-                count += 1
-                bound_cell(s, count, market_id, long, place)
-    for root in range(count // 2, 0, -1):
-        sift_cells(adl_heap(s), root, count)
-    return count
-
-
-@inlined
-def fetch_leg(s, row):
-    """Ask for the lines that ranking a leg reads."""
-    fetch_adl_node(s, row)
-    fetch_position(s, row)
-    fetch_position_end(s, row)
-
-
-@kernel
-def take_cell(s, market_id, long, count):
-    """Take the cell with the highest bound off the heap of `count`, the next of its line takes its
-    place: the first leg of the cell, and how many cells there are then."""
-    heap, grid = adl_heap(s), grid_of(market_id, long)
-    place, head = heap[1]["place"], heap[1]["head"]
-    end = end_of(place, adl_grids(s)[grid]["columns"])
-    place = next_cell(s, grid, place + 1, end)
-    if place != end:
-        bound_cell(s, 1, market_id, long, place)
-    else:
-        heap[1]["bound"] = heap[count]["bound"]
-        heap[1]["place"] = heap[count]["place"]
-        heap[1]["head"] = heap[count]["head"]
-        count -= 1
-    sift_cells(heap, 1, count)
-    for ahead in range(1, min(count, AHEAD) + 1):
-        fetch_leg(s, heap[ahead]["head"])
-    return head, count

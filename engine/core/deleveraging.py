@@ -20,7 +20,8 @@ from engine.constants import (
     Side,
     SystemAccount,
 )
-from engine.core.adl_index import fetch_leg, grid_of, is_indexable, open_index, spend, take_cell
+from engine.core.adl_index import grid_of, is_indexable, spend
+from engine.core.adl_search import fetch_leg, open_best, open_index
 from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
 from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.events import emit
@@ -173,7 +174,7 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
     ADL_HEAP."""
     heap, closed = ranks(s), adl_heap(s)
     while cells > 0 and (left == 0 or closed[1]["bound"] >= heap[1]["score"]):
-        row, cells = take_cell(s, market_id, long, cells)
+        row, cells = open_best(s, market_id, long, cells)
         while row != 0:
             following = adl_nodes(s)[row]["next"]
             fetch_leg(s, following)

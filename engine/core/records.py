@@ -236,7 +236,7 @@ RANK = np.dtype(
 )
 
 # The index of deleveraging: where a leg lies; a side of a market; a line of its cells, with what
-# bounds everybody in it in money per lot; a cell; a heap of cells.
+# bounds everybody in it in money per lot, or a group of lines; a cell; a heap of bounds.
 ADL_NODE = np.dtype([("next", "<i4"), ("prev", "<i4"), ("place", "<i8")])  # place 0: nowhere
 ADL_GRID = np.dtype(
     [("live", "<i8"), ("mark_price", "<i8"), ("work_left", "<i8"), ("columns", "<i8")]
@@ -244,7 +244,8 @@ ADL_GRID = np.dtype(
 ADL_LINE = np.dtype(
     [
         ("entry_min", "<i8"),
-        ("entry_max", "<i8"),  # 0: nobody has been in it
+        ("entry_max", "<i8"),  # 0: nobody is in it
+        ("own_low", "<i8"),  # beside profit and loss
         ("rate_max", "<i8"),  # parts of RATE_UNIT
         ("leverage_max", "<i8"),
         ("entry_edge", "<i8"),  # where it began when the side was indexed

@@ -1,0 +1,242 @@
+"""Best first through the index of a side: groups of lines, their lines, cells; part of R83.
+
+What is closed lies on a heap by its bound, and the highest is opened first: a group for its lines,
+a line for its first cell, a cell for its legs and the cell after it. So most lines, and nearly all
+cells, are never looked at.
+"""
+
+from engine.constants import PPB, AdlScore, Payoff
+from engine.core.adl_index import (
+    BOUND_MAX,
+    CELLS,
+    CELLS_IN_LINES,
+    FINER,
+    GROUP,
+    LINES,
+    LOOSE,
+    PART_MOVED,
+    USED_WORDS,
+    grid_of,
+    group_of,
+    index_side,
+    keep_up,
+)
+from engine.core.arithmetic import first_bit_from, mul_div_bounded
+from engine.core.kernel import INT, inlined, kernel, part
+from engine.core.ledger import DOMAIN_BITS
+from engine.core.margin import notional
+from engine.core.state import (
+    H,
+    adl_cells,
+    adl_grids,
+    adl_heap,
+    adl_lines,
+    adl_used,
+    fetch_adl_node,
+    fetch_position,
+    fetch_position_end,
+    header,
+    markets,
+    touched,
+)
+
+AHEAD = 3  # on top of the heap, whose first legs are asked for
+
+# -- bounds -----------------------------------------------------------------------------------
+
+
+@inlined
+def ratio_above(numerator, denominator):
+    """More than the ratio in PPB, or BOUND_MAX where there is none."""
+    if denominator <= 0:
+        return BOUND_MAX
+    return mul_div_bounded(numerator, PPB, denominator, BOUND_MAX - 1) + 1
+
+
+@kernel
+def bound_of(s, line, own, unit, gains):
+    """No score in a line, of those with at least so much of their own, is above this, where a lot's
+    notional is `unit`, give or take one."""
+    rule = header(s)[H.ADL_SCORE]
+    low, high = max(1, unit - 1), unit + 1
+    won_most = high - line["entry_min"] if gains else line["entry_max"] - low
+    won_least = low - line["entry_max"] if gains else line["entry_min"] - high
+    joint = rule != AdlScore.PROFIT_TIMES_LEVERAGE or gains
+    equity = own + (won_most if joint and own >= 0 else won_least)
+    if rule == AdlScore.PRICE_GAIN_TIMES_LEVERAGE:
+        first = ratio_above(line["entry_max"], low)
+        if gains:
+            first = ratio_above(high, line["entry_min"])
+        second = ratio_above(high, own + won_least)
+    elif won_most <= 0:
+        return 0
+    elif rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
+        first = ratio_above(won_most, own)
+        second = BOUND_MAX
+        if equity > 0:
+            second = mul_div_bounded(high, line["rate_max"], equity, BOUND_MAX) // FINER + 2
+    elif rule == AdlScore.RETURN_TIMES_LEVERAGE:
+        first = ratio_above(won_most * line["leverage_max"], low)
+        second = ratio_above(high, equity)
+    else:
+        first = ratio_above(won_most, line["entry_min"] if gains else line["entry_max"])
+        second = ratio_above(high, equity)
+    if first >= BOUND_MAX or second >= BOUND_MAX:
+        return BOUND_MAX
+    return min(BOUND_MAX, mul_div_bounded(first, second, PPB, BOUND_MAX) + 1)
+
+
+@kernel
+def bound_in(s, market_id, long, line, own):
+    """The same in a line, or a group of lines, at the mark."""
+    market = markets(s)[market_id]
+    gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
+    unit = notional(market, 1, market["mark_price"])
+    return bound_of(s, adl_lines(s)[grid_of(market_id, long) * LINES + line], own, unit, gains)
+
+
+# -- the heap ---------------------------------------------------------------------------------
+
+
+@inlined
+def put_bound(heap, row, bound, place, head):
+    """A cell by its place and its first leg; a line not looked into, by the place of its first
+    cell and no leg; or a group, whose place is after those of the cells."""
+    heap[row]["bound"] = bound
+    heap[row]["place"] = place
+    heap[row]["head"] = head
+
+
+@inlined
+def copy_bound(heap, row, other):
+    put_bound(heap, row, heap[other]["bound"], heap[other]["place"], heap[other]["head"])
+
+
+@kernel
+def sift_bounds(heap, end):
+    """Restore a heap with the highest bound on top, in rows 1 to end, of which the first may be
+    too low."""
+    root, child = 1, 2
+    bound, place, head = heap[1]["bound"], heap[1]["place"], heap[1]["head"]
+    while child <= end:
+        if child < end and heap[child + 1]["bound"] > heap[child]["bound"]:
+            child += 1
+        if heap[child]["bound"] <= bound:
+            break
+        copy_bound(heap, root, child)
+        root, child = child, 2 * child
+    put_bound(heap, root, bound, place, head)
+
+
+@kernel
+def push_bound(heap, count, bound, place, head):
+    """One more on a heap of `count`; how many there are then."""
+    row = count + 1
+    while row > 1 and heap[row // 2]["bound"] < bound:
+        copy_bound(heap, row, row // 2)
+        row //= 2
+    put_bound(heap, row, bound, place, head)
+    return count + 1
+
+
+# -- opening ----------------------------------------------------------------------------------
+
+
+@kernel
+def next_cell(s, grid, place, end):
+    """The first cell from `place` on and before `end` that holds somebody, or `end`."""
+    while place < end:
+        bit = first_bit_from(adl_used(s)[grid * USED_WORDS + (place >> 6)], place & 63)
+        place = (place & ~63) + bit  # bit 64 is the first of the next word
+        if bit < 64 and place < end:
+            return place
+    return end
+
+
+@part(INT)
+def open_index(s, market_id, long):
+    """Bring a side up to date and put its groups of lines on the heap; how many."""
+    grid = grid_of(market_id, long)
+    side, mark = adl_grids(s)[grid], markets(s)[market_id]["mark_price"]
+    for index in range(header(s)[H.TOUCHED_COUNT] if header(s)[H.ADL_LIVE] != 0 else 0):
+        keep_up(s, touched(s)[index] >> DOMAIN_BITS)
+    if side["live"] == 0 or abs(mark - side["mark_price"]) > side["mark_price"] // PART_MOVED:
+        index_side(s, market_id, long)
+    heap, count = adl_heap(s), 0
+    loose = adl_cells(s)[grid * CELLS + LOOSE]["head"]
+    if loose != 0:
+        count = push_bound(heap, count, BOUND_MAX, LOOSE, loose)
+    for index in range(CELLS_IN_LINES // side["columns"] // GROUP):
+        group = adl_lines(s)[grid * LINES + group_of(index * GROUP)]
+        if group["entry_max"] != 0:
+            bound = bound_in(s, market_id, long, group_of(index * GROUP), group["own_low"])
+            count = push_bound(heap, count, bound, CELLS + index, 0)
+    return count
+
+
+@kernel
+def open_group(s, market_id, long, count, group):
+    """The lines of the group on top of the heap take its place; how many are closed then."""
+    heap, grid = adl_heap(s), grid_of(market_id, long)
+    columns = adl_grids(s)[grid]["columns"]
+    copy_bound(heap, 1, count)
+    sift_bounds(heap, count - 1)
+    count -= 1
+    for index in range(group * GROUP, (group + 1) * GROUP):
+        line = adl_lines(s)[grid * LINES + index]
+        if line["entry_max"] != 0:
+            bound = bound_in(s, market_id, long, index, line["own_low"])
+            count = push_bound(heap, count, bound, index * columns, 0)
+    return count
+
+
+@kernel
+def open_line(s, market_id, long, count, place, first):
+    """A line is on top of the heap, with its first cell still to be found, or else with the cell at
+    a place: its next cell takes its place; how many are closed then."""
+    heap, grid = adl_heap(s), grid_of(market_id, long)
+    columns = adl_grids(s)[grid]["columns"]
+    index = place // columns
+    line, end = adl_lines(s)[grid * LINES + index], (index + 1) * columns
+    place = next_cell(s, grid, place if first else place + 1, end)
+    if place != end:
+        cell = adl_cells(s)[grid * CELLS + place]
+        bound = bound_in(s, market_id, long, index, cell["own_min"])
+        put_bound(heap, 1, bound, place, cell["head"])
+        if first:
+            line["own_low"] = cell["own_min"]
+    else:
+        copy_bound(heap, 1, count)
+        count -= 1
+        if first:
+            line["entry_max"] = 0  # nobody is in it any more
+    sift_bounds(heap, count)
+    return count
+
+
+@inlined
+def fetch_leg(s, row):
+    """Ask for the lines that ranking a leg reads."""
+    fetch_adl_node(s, row)
+    fetch_position(s, row)
+    fetch_position_end(s, row)
+
+
+@kernel
+def open_best(s, market_id, long, count):
+    """Open what has the highest bound of `count`: the first leg of a cell, or 0 if it was none; and
+    how many are closed then."""
+    heap = adl_heap(s)
+    place, head = heap[1]["place"], heap[1]["head"]
+    if place >= CELLS:
+        count = open_group(s, market_id, long, count, place - CELLS)
+    elif place == LOOSE:
+        copy_bound(heap, 1, count)
+        count -= 1
+        sift_bounds(heap, count)
+    else:
+        count = open_line(s, market_id, long, count, place, head == 0)
+    for ahead in range(1, min(count, AHEAD) + 1):
+        if heap[ahead]["head"] != 0:
+            fetch_leg(s, heap[ahead]["head"])
+    return head, count
