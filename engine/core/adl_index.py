@@ -204,10 +204,12 @@ def link(s, row, grid):
         columns = adl_grids(s)[grid]["columns"]
         index = range_of(s, grid * EDGES, CELLS_IN_LINES // columns, line_key(s, row, rate))
         line, group = lines[grid * LINES + index], lines[grid * LINES + group_of(index)]
+        fresh = line["entry_max"] == 0
         widen(line, entry, high, own, rate, leverage)
         widen(group, entry, high, own, rate, leverage)
         own_key = column_key(own, line["entry_edge"])
         place = index * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own_key)
+        line["first"] = place if fresh else min(line["first"], place)
     cell, node = adl_cells(s)[grid * CELLS + place], adl_nodes(s)[row]
     word = grid * USED_WORDS + (place >> 6)
     adl_used(s)[word] = with_bit(adl_used(s)[word], place & 63)

@@ -32,15 +32,15 @@ from engine.core.state import (
     adl_heap,
     adl_lines,
     adl_used,
+    fetch_adl_cell,
     fetch_adl_node,
+    fetch_adl_used,
     fetch_position,
     fetch_position_end,
     header,
     markets,
     touched,
 )
-
-AHEAD = 3  # on top of the heap, whose first legs are asked for
 
 # -- bounds -----------------------------------------------------------------------------------
 
@@ -100,8 +100,8 @@ def bound_in(s, market_id, long, line, own):
 
 @inlined
 def put_bound(heap, row, bound, place, head):
-    """A cell by its place and its first leg; a line not looked into, by the place of its first
-    cell and no leg; or a group, whose place is after those of the cells."""
+    """A cell by its place and its first leg; a line not looked into, by a place from which on its
+    cells are, and no leg; or a group, whose place is after those of the cells."""
     heap[row]["bound"] = bound
     heap[row]["place"] = place
     heap[row]["head"] = head
@@ -178,7 +178,6 @@ def open_index(s, market_id, long):
 def open_group(s, market_id, long, count, group):
     """The lines of the group on top of the heap take its place; how many are closed then."""
     heap, grid = adl_heap(s), grid_of(market_id, long)
-    columns = adl_grids(s)[grid]["columns"]
     copy_bound(heap, 1, count)
     sift_bounds(heap, count - 1)
     count -= 1
@@ -186,8 +185,18 @@ def open_group(s, market_id, long, count, group):
         line = adl_lines(s)[grid * LINES + index]
         if line["entry_max"] != 0:
             bound = bound_in(s, market_id, long, index, line["own_low"])
-            count = push_bound(heap, count, bound, index * columns, 0)
+            count = push_bound(heap, count, bound, line["first"], 0)
+            fetch_adl_cell(s, grid * CELLS + line["first"])
+            fetch_adl_used(s, grid * USED_WORDS + (line["first"] >> 6))
     return count
+
+
+@inlined
+def fetch_leg(s, row):
+    """Ask for the lines that ranking a leg reads."""
+    fetch_adl_node(s, row)
+    fetch_position(s, row)
+    fetch_position_end(s, row)
 
 
 @kernel
@@ -201,9 +210,13 @@ def open_line(s, market_id, long, count, place, first):
     place = next_cell(s, grid, place if first else place + 1, end)
     if place != end:
         cell = adl_cells(s)[grid * CELLS + place]
+        fetch_leg(s, cell["head"])
+        following = next_cell(s, grid, place + 1, end)
+        fetch_adl_cell(s, grid * CELLS + following)
         bound = bound_in(s, market_id, long, index, cell["own_min"])
         put_bound(heap, 1, bound, place, cell["head"])
         if first:
+            line["first"] = place
             line["own_low"] = cell["own_min"]
     else:
         copy_bound(heap, 1, count)
@@ -212,14 +225,6 @@ def open_line(s, market_id, long, count, place, first):
             line["entry_max"] = 0  # nobody is in it any more
     sift_bounds(heap, count)
     return count
-
-
-@inlined
-def fetch_leg(s, row):
-    """Ask for the lines that ranking a leg reads."""
-    fetch_adl_node(s, row)
-    fetch_position(s, row)
-    fetch_position_end(s, row)
 
 
 @kernel
@@ -236,7 +241,4 @@ def open_best(s, market_id, long, count):
         sift_bounds(heap, count)
     else:
         count = open_line(s, market_id, long, count, place, head == 0)
-    for ahead in range(1, min(count, AHEAD) + 1):
-        if heap[ahead]["head"] != 0:
-            fetch_leg(s, heap[ahead]["head"])
     return head, count

@@ -25,7 +25,7 @@ from engine.core.adl_search import fetch_leg, open_best, open_index
 from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
 from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.events import emit
-from engine.core.kernel import INT, NOTHING, inlined, kernel, part
+from engine.core.kernel import INT, INTS_3, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
     domain_equity,
     domain_health,
@@ -47,8 +47,11 @@ from engine.core.state import (
     adl_heap,
     adl_nodes,
     adl_order,
+    fetch_account,
+    fetch_node,
     header,
     markets,
+    nodes,
     positions,
     ranks,
 )
@@ -167,11 +170,10 @@ def write_rank(s, slot, row):
     rank["leg"] = position["position_side"]
 
 
-@part(INT)
+@kernel
 def rank_cells(s, market_id, long, cells, left, winners, without_row):
-    """Open cells until the best rank is above the bound of every closed one. RANKS is a heap of
-    `left`; returns how many there are then, and leaves the number of closed cells in row 0 of
-    ADL_HEAP."""
+    """Open what is closed until the best rank is above every bound. RANKS is a heap of `left`;
+    how many there are then, and how many are closed."""
     heap, closed = ranks(s), adl_heap(s)
     while cells > 0 and (left == 0 or closed[1]["bound"] >= heap[1]["score"]):
         row, cells = open_best(s, market_id, long, cells)
@@ -180,12 +182,47 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
             fetch_leg(s, following)
             account_row = positions(s)[row]["account_row"]
             if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
+                fetch_account(s, account_row)
+                fetch_node(s, 2 * row)
                 left += 1
                 write_rank(s, left, row)
                 push_rank(heap, left)
             row = following
-    closed[0]["place"] = cells
-    return left
+    return left, cells
+
+
+@part(INTS_3)
+def choose(s, position_row, cells, left, place, winners):
+    """Put the next of the order into ADL_ORDER after `place`, until they hold as many lots as the
+    bankrupt position; how many are closed then, how many are ranked, and the last place."""
+    position = positions(s)[position_row]
+    market_id, without_row = position["market_id"], position["account_row"]
+    long = 1 if position["lots"] < 0 else 0
+    heap, order, lots, before = ranks(s), adl_order(s), abs(position["lots"]), left + place
+    while lots > 0:
+        left, cells = rank_cells(s, market_id, long, cells, left, winners, without_row)
+        if left == 0:
+            break
+        row = heap[1]["position_row"]
+        pop_rank(heap, left)
+        left -= 1
+        place += 1
+        fetch_beside(s, row)
+        if header(s)[H.CHECK_INDEX] != 0 and is_indexable(s, markets(s)[market_id]):
+            assert order[place] == row, "the index of a side differs from its scan"
+        order[place] = row
+        lots -= abs(positions(s)[row]["lots"])
+    spend(s, grid_of(market_id, long), left + place - before)
+    return cells, left, place
+
+
+@inlined
+def fetch_beside(s, row):
+    """Ask for the nodes between which those of a leg hang; closing it takes them off."""
+    for node_row in range(2 * row, 2 * row + 2):
+        node = nodes(s)[node_row]
+        fetch_node(s, node["next"])
+        fetch_node(s, node["prev"])
 
 
 @part(INT)
@@ -209,28 +246,19 @@ def deleverage(s, position_row, price):
     winners = 1 if header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS else 0
     long = 1 if position["lots"] < 0 else 0
     indexed = is_indexable(s, markets(s)[market_id])
-    left, place = 0, 0
-    cells = open_index(s, market_id, long) if indexed else 0
+    cells, left, place, last = 0, 0, 0, -1
+    if indexed:
+        cells = open_index(s, market_id, long)
     if not indexed or header(s)[H.CHECK_INDEX] != 0:
         left = rank_side(s, market_id, long, winners, without_row)
     if indexed:
         left = keep_order(s, left)
-    heap = ranks(s)
-    while position["lots"] != 0:
-        if cells > 0:
-            before = left
-            left = rank_cells(s, market_id, long, cells, left, winners, without_row)
-            cells = adl_heap(s)[0]["place"]
-            spend(s, grid_of(market_id, long), left - before)
-        if left == 0:
-            return
-        counter_row = heap[1]["position_row"]
-        pop_rank(heap, left)
-        left -= 1
-        place += 1
-        if indexed and header(s)[H.CHECK_INDEX] != 0:
-            assert adl_order(s)[place] == counter_row, "the index of a side differs from its scan"
-        close_against(s, position_row, counter_row, abs(positions(s)[counter_row]["lots"]), price)
+    while position["lots"] != 0 and place != last:
+        last = place
+        cells, left, place = choose(s, position_row, cells, left, place, winners)
+        for index in range(last + 1, place + 1):
+            row = adl_order(s)[index]
+            close_against(s, position_row, row, abs(positions(s)[row]["lots"]), price)
 
 
 @kernel

@@ -249,6 +249,7 @@ ADL_LINE = np.dtype(
         ("rate_max", "<i8"),  # parts of RATE_UNIT
         ("leverage_max", "<i8"),
         ("entry_edge", "<i8"),  # where it began when the side was indexed
+        ("first", "<i8"),  # place of a cell before which all of its cells are empty
     ]
 )
 ADL_CELL = np.dtype([("head", "<i8"), ("own_min", "<i8")])  # own: beside profit and loss

@@ -62,26 +62,20 @@ def ranks_before(rank, other):
     return rank["leg"] < other["leg"]
 
 
-@inlined
-def swap_ranks(ranks, a, b):
-    """Row 0 is the scratch row; it is zeroed again."""
-    ranks[0] = ranks[a]
-    ranks[a] = ranks[b]
-    ranks[b] = ranks[0]
-
-
 @kernel
 def sift_ranks(ranks, root, end):
-    """Restore a heap with the best rank on top; ranks lie in rows 1 to end."""
+    """Restore a heap with the best rank on top; ranks lie in rows 1 to end. Row 0 is the scratch
+    row."""
+    ranks[0] = ranks[root]
     child = 2 * root
     while child <= end:
         if child < end and ranks_before(ranks[child + 1], ranks[child]):
             child += 1
-        if ranks_before(ranks[root], ranks[child]):
-            return
-        swap_ranks(ranks, root, child)
-        root = child
-        child = 2 * root
+        if ranks_before(ranks[0], ranks[child]):
+            break
+        ranks[root] = ranks[child]
+        root, child = child, 2 * child
+    ranks[root] = ranks[0]
 
 
 @kernel
@@ -94,14 +88,16 @@ def heapify_ranks(ranks, count):
 @kernel
 def push_rank(ranks, count):
     """Let the rank in row `count` find its place in the heap of those before it."""
+    ranks[0] = ranks[count]
     child = count
-    while child > 1 and ranks_before(ranks[child], ranks[child // 2]):
-        swap_ranks(ranks, child, child // 2)
+    while child > 1 and ranks_before(ranks[0], ranks[child // 2]):
+        ranks[child] = ranks[child // 2]
         child //= 2
+    ranks[child] = ranks[0]
 
 
 @kernel
 def pop_rank(ranks, count):
-    """Move the best rank to row `count`; the heap is one shorter."""
-    swap_ranks(ranks, 1, count)
+    """Take the best rank off a heap of `count`."""
+    ranks[1] = ranks[count]
     sift_ranks(ranks, 1, count - 1)
