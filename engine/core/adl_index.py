@@ -183,14 +183,15 @@ def range_of(s, first, count, value):
 
 
 @inlined
-def widen(line, entry, high, own, rate, leverage):
-    """Let a line, or a group of them, bound a leg as well, whose entry is between two numbers."""
+def widen(line, entry, high, rate, leverage):
+    """Let a line, or a group of them, bound a leg as well, whose entry is between two numbers;
+    whether it is the first of the line."""
     fresh = line["entry_max"] == 0
     line["entry_min"] = entry if fresh else min(line["entry_min"], entry)
     line["entry_max"] = high if fresh else max(line["entry_max"], high)
-    line["own_low"] = own if fresh else min(line["own_low"], own)
     line["rate_max"] = rate if fresh else max(line["rate_max"], rate)
     line["leverage_max"] = leverage if fresh else max(line["leverage_max"], leverage)
+    return fresh
 
 
 @kernel
@@ -204,12 +205,12 @@ def link(s, row, grid):
         columns = adl_grids(s)[grid]["columns"]
         index = range_of(s, grid * EDGES, CELLS_IN_LINES // columns, line_key(s, row, rate))
         line, group = lines[grid * LINES + index], lines[grid * LINES + group_of(index)]
-        fresh = line["entry_max"] == 0
-        widen(line, entry, high, own, rate, leverage)
-        widen(group, entry, high, own, rate, leverage)
         own_key = column_key(own, line["entry_edge"])
         place = index * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own_key)
+        fresh = widen(line, entry, high, rate, leverage)
         line["first"] = place if fresh else min(line["first"], place)
+        fresh = widen(group, entry, high, rate, leverage)
+        group["own_low"] = own if fresh else min(group["own_low"], own)
     cell, node = adl_cells(s)[grid * CELLS + place], adl_nodes(s)[row]
     word = grid * USED_WORDS + (place >> 6)
     adl_used(s)[word] = with_bit(adl_used(s)[word], place & 63)

@@ -1,9 +1,11 @@
 """Best first through the index of a side: groups of lines, their lines, cells; part of R83.
 
-What is closed lies on a heap by its bound, and the highest is opened first: a group for its lines,
-a line for its first cell, a cell for its legs and the cell after it. So most lines, and nearly all
-cells, are never looked at.
+What is closed lies on a heap by its bound, and the highest is opened first: a group for the first
+cells of its lines, a cell for its legs and the cell after it. So many lines, and nearly all cells,
+are never looked at.
 """
+
+import numpy as np
 
 from engine.constants import PPB, AdlScore, Payoff
 from engine.core.adl_index import (
@@ -34,13 +36,14 @@ from engine.core.state import (
     adl_used,
     fetch_adl_cell,
     fetch_adl_node,
-    fetch_adl_used,
     fetch_position,
     fetch_position_end,
     header,
     markets,
     touched,
 )
+
+AHEAD = 3  # on top of the heap, whose first legs are asked for
 
 # -- bounds -----------------------------------------------------------------------------------
 
@@ -100,8 +103,7 @@ def bound_in(s, market_id, long, line, own):
 
 @inlined
 def put_bound(heap, row, bound, place, head):
-    """A cell by its place and its first leg; a line not looked into, by a place from which on its
-    cells are, and no leg; or a group, whose place is after those of the cells."""
+    """A cell by its place and its first leg, or a group of lines by its number and no leg."""
     heap[row]["bound"] = bound
     heap[row]["place"] = place
     heap[row]["head"] = head
@@ -115,27 +117,32 @@ def copy_bound(heap, row, other):
 @kernel
 def sift_bounds(heap, end):
     """Restore a heap with the highest bound on top, in rows 1 to end, of which the first may be
-    too low."""
+    too low: it goes down to a leaf, and up from there to its place, which costs fewer guesses."""
     root, child = 1, 2
     bound, place, head = heap[1]["bound"], heap[1]["place"], heap[1]["head"]
-    while child <= end:
-        if child < end and heap[child + 1]["bound"] > heap[child]["bound"]:
-            child += 1
-        if heap[child]["bound"] <= bound:
-            break
+    while child < end:
+        child += np.int64(heap[child + 1]["bound"] > heap[child]["bound"])
         copy_bound(heap, root, child)
         root, child = child, 2 * child
-    put_bound(heap, root, bound, place, head)
+    if child == end:
+        copy_bound(heap, root, child)
+        root = child
+    lift_bound(heap, root, bound, place, head)
+
+
+@inlined
+def lift_bound(heap, row, bound, place, head):
+    """Put a bound where it belongs between a row and the top."""
+    while row > 1 and heap[row >> 1]["bound"] < bound:
+        copy_bound(heap, row, row >> 1)
+        row >>= 1
+    put_bound(heap, row, bound, place, head)
 
 
 @kernel
 def push_bound(heap, count, bound, place, head):
     """One more on a heap of `count`; how many there are then."""
-    row = count + 1
-    while row > 1 and heap[row // 2]["bound"] < bound:
-        copy_bound(heap, row, row // 2)
-        row //= 2
-    put_bound(heap, row, bound, place, head)
+    lift_bound(heap, count + 1, bound, place, head)
     return count + 1
 
 
@@ -170,24 +177,34 @@ def open_index(s, market_id, long):
         group = adl_lines(s)[grid * LINES + group_of(index * GROUP)]
         if group["entry_max"] != 0:
             bound = bound_in(s, market_id, long, group_of(index * GROUP), group["own_low"])
-            count = push_bound(heap, count, bound, CELLS + index, 0)
+            count = push_bound(heap, count, bound, index, 0)
     return count
 
 
 @kernel
 def open_group(s, market_id, long, count, group):
-    """The lines of the group on top of the heap take its place; how many are closed then."""
+    """The first cells of the lines of the group on top of the heap take its place; how many are
+    closed then. Lines and group remember what those cells say."""
     heap, grid = adl_heap(s), grid_of(market_id, long)
+    columns = adl_grids(s)[grid]["columns"]
     copy_bound(heap, 1, count)
     sift_bounds(heap, count - 1)
     count -= 1
+    bounds, low, before = adl_lines(s)[grid * LINES + group_of(group * GROUP)], BOUND_MAX, count
     for index in range(group * GROUP, (group + 1) * GROUP):
-        line = adl_lines(s)[grid * LINES + index]
-        if line["entry_max"] != 0:
-            bound = bound_in(s, market_id, long, index, line["own_low"])
-            count = push_bound(heap, count, bound, line["first"], 0)
-            fetch_adl_cell(s, grid * CELLS + line["first"])
-            fetch_adl_used(s, grid * USED_WORDS + (line["first"] >> 6))
+        line, end = adl_lines(s)[grid * LINES + index], (index + 1) * columns
+        place = next_cell(s, grid, line["first"], end) if line["entry_max"] != 0 else end
+        if place != end:
+            cell = adl_cells(s)[grid * CELLS + place]
+            bound = bound_in(s, market_id, long, index, cell["own_min"])
+            count = push_bound(heap, count, bound, place, cell["head"])
+            line["first"] = place
+            low = min(low, cell["own_min"])
+        else:
+            line["entry_max"] = 0
+    bounds["own_low"] = low
+    if count == before:
+        bounds["entry_max"] = 0
     return count
 
 
@@ -200,45 +217,37 @@ def fetch_leg(s, row):
 
 
 @kernel
-def open_line(s, market_id, long, count, place, first):
-    """A line is on top of the heap, with its first cell still to be found, or else with the cell at
-    a place: its next cell takes its place; how many are closed then."""
+def open_cell(s, market_id, long, count, place):
+    """The next cell of its line, if there is one, takes the place of the cell on top of the heap;
+    how many are closed then."""
     heap, grid = adl_heap(s), grid_of(market_id, long)
     columns = adl_grids(s)[grid]["columns"]
     index = place // columns
-    line, end = adl_lines(s)[grid * LINES + index], (index + 1) * columns
-    place = next_cell(s, grid, place if first else place + 1, end)
+    end = CELLS if place == LOOSE else (index + 1) * columns
+    place = next_cell(s, grid, place + 1, end)
     if place != end:
         cell = adl_cells(s)[grid * CELLS + place]
         fetch_leg(s, cell["head"])
-        following = next_cell(s, grid, place + 1, end)
-        fetch_adl_cell(s, grid * CELLS + following)
+        fetch_adl_cell(s, grid * CELLS + next_cell(s, grid, place + 1, end))
         bound = bound_in(s, market_id, long, index, cell["own_min"])
         put_bound(heap, 1, bound, place, cell["head"])
-        if first:
-            line["first"] = place
-            line["own_low"] = cell["own_min"]
     else:
         copy_bound(heap, 1, count)
         count -= 1
-        if first:
-            line["entry_max"] = 0  # nobody is in it any more
     sift_bounds(heap, count)
     return count
 
 
 @kernel
 def open_best(s, market_id, long, count):
-    """Open what has the highest bound of `count`: the first leg of a cell, or 0 if it was none; and
+    """Open what has the highest bound of `count`: the first leg of a cell, 0 if it was a group; and
     how many are closed then."""
     heap = adl_heap(s)
     place, head = heap[1]["place"], heap[1]["head"]
-    if place >= CELLS:
-        count = open_group(s, market_id, long, count, place - CELLS)
-    elif place == LOOSE:
-        copy_bound(heap, 1, count)
-        count -= 1
-        sift_bounds(heap, count)
+    if head == 0:
+        count = open_group(s, market_id, long, count, place)
     else:
-        count = open_line(s, market_id, long, count, place, head == 0)
+        count = open_cell(s, market_id, long, count, place)
+    for ahead in range(1, min(count, AHEAD) + 1):
+        fetch_leg(s, heap[ahead]["head"])
     return head, count

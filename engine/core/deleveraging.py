@@ -179,7 +179,8 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
         row, cells = open_best(s, market_id, long, cells)
         while row != 0:
             following = adl_nodes(s)[row]["next"]
-            fetch_leg(s, following)
+            if following != 0:
+                fetch_leg(s, following)
             account_row = positions(s)[row]["account_row"]
             if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
                 fetch_account(s, account_row)

@@ -245,7 +245,7 @@ ADL_LINE = np.dtype(
     [
         ("entry_min", "<i8"),
         ("entry_max", "<i8"),  # 0: nobody is in it
-        ("own_low", "<i8"),  # beside profit and loss
+        ("own_low", "<i8"),  # of a group: nobody has less, beside profit and loss
         ("rate_max", "<i8"),  # parts of RATE_UNIT
         ("leverage_max", "<i8"),
         ("entry_edge", "<i8"),  # where it began when the side was indexed

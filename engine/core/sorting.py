@@ -3,6 +3,8 @@
 Keys are unique wherever they are sorted, so the order is complete.
 """
 
+import numpy as np
+
 from engine.core.kernel import inlined, kernel
 
 FEW = 8  # keys that are sorted faster without a heap
@@ -10,17 +12,19 @@ FEW = 8  # keys that are sorted faster without a heap
 
 @inlined
 def sift_keys(keys, root, end):
-    """Restore a max-heap of keys below `root`."""
-    key = keys[root]
-    child = 2 * root + 1
-    while child < end:
-        if child + 1 < end and keys[child + 1] > keys[child]:
-            child += 1
-        if keys[child] <= key:
-            break
+    """Restore a max-heap of keys below `root`: its key goes down to a leaf, and up from there to
+    its place, which costs fewer guesses."""
+    key, top, child = keys[root], root, 2 * root + 1
+    while child + 1 < end:
+        child += np.int64(keys[child + 1] > keys[child])
+        keys[root] = keys[child]
+        root, child = child, 2 * child + 1
+    if child < end:
         keys[root] = keys[child]
         root = child
-        child = 2 * root + 1
+    while root > top and keys[(root - 1) >> 1] < key:
+        keys[root] = keys[(root - 1) >> 1]
+        root = (root - 1) >> 1
     keys[root] = key
 
 
@@ -62,20 +66,31 @@ def ranks_before(rank, other):
     return rank["leg"] < other["leg"]
 
 
+@inlined
+def copy_rank(ranks, to, row):
+    """Field by field: a whole record just written in fields would have to wait for them."""
+    rank, other = ranks[to], ranks[row]
+    rank["score"] = other["score"]
+    rank["notional_quote"] = other["notional_quote"]
+    rank["position_row"] = other["position_row"]
+    rank["account_row"] = other["account_row"]
+    rank["leg"] = other["leg"]
+
+
 @kernel
 def sift_ranks(ranks, root, end):
     """Restore a heap with the best rank on top; ranks lie in rows 1 to end. Row 0 is the scratch
     row."""
-    ranks[0] = ranks[root]
+    copy_rank(ranks, 0, root)
     child = 2 * root
     while child <= end:
         if child < end and ranks_before(ranks[child + 1], ranks[child]):
             child += 1
         if ranks_before(ranks[0], ranks[child]):
             break
-        ranks[root] = ranks[child]
+        copy_rank(ranks, root, child)
         root, child = child, 2 * child
-    ranks[root] = ranks[0]
+    copy_rank(ranks, root, 0)
 
 
 @kernel
@@ -88,16 +103,16 @@ def heapify_ranks(ranks, count):
 @kernel
 def push_rank(ranks, count):
     """Let the rank in row `count` find its place in the heap of those before it."""
-    ranks[0] = ranks[count]
+    copy_rank(ranks, 0, count)
     child = count
     while child > 1 and ranks_before(ranks[0], ranks[child // 2]):
-        ranks[child] = ranks[child // 2]
+        copy_rank(ranks, child, child // 2)
         child //= 2
-    ranks[child] = ranks[0]
+    copy_rank(ranks, child, 0)
 
 
 @kernel
 def pop_rank(ranks, count):
     """Take the best rank off a heap of `count`."""
-    ranks[1] = ranks[count]
+    copy_rank(ranks, 1, count)
     sift_ranks(ranks, 1, count - 1)
