@@ -43,13 +43,14 @@ from engine.core.state import (
 )
 
 BOUND_MAX = 2**60  # scores saturate here; a bound that reaches it says nothing
-CELLS_IN_LINES, LINES_MIN, LINES_MAX = 262_144, 8, 512  # fewer lines have more columns
-COLUMNS_MAX = CELLS_IN_LINES // LINES_MIN
+SPREAD_CELLS, LINES_MIN, LINES_MAX = 262_144, 8, 512  # fewer lines have more columns
+PADDING = 4  # columns, so that not all lines begin in the same rows of a processor's cache
+COLUMNS_MAX = SPREAD_CELLS // LINES_MIN + PADDING
 PLANE_BITS, STEP_BITS = 50, 5  # of an entry value, below the plane in the key of a line
-LOOSE = CELLS_IN_LINES  # the cell of those without two such numbers, a line by itself
+LOOSE = SPREAD_CELLS + PADDING * LINES_MAX  # the cell of those without two such numbers
 GROUP = 8  # lines
-CELLS, LINES = CELLS_IN_LINES + 1, LINES_MAX + LINES_MAX // GROUP
-USED_WORDS = CELLS_IN_LINES // 64 + 1  # a bit for every cell that may hold somebody
+CELLS, LINES = LOOSE + 1, LINES_MAX + LINES_MAX // GROUP
+USED_WORDS = LOOSE // 64 + 1  # a bit for every cell that may hold somebody
 EDGES = LINES_MAX + COLUMNS_MAX
 RATE_UNIT = 10**12
 FINER, RATE_STEP = RATE_UNIT // PPB, 10**7
@@ -202,8 +203,8 @@ def link(s, row, grid):
     if is_alone(s, row):
         entry, leverage, rate = entry_of(s, row), position["leverage"], rate_of(s, row)
         high = max(1, divide_up(abs(position["entry_quote"]), abs(position["lots"])))
-        columns = adl_grids(s)[grid]["columns"]
-        index = range_of(s, grid * EDGES, CELLS_IN_LINES // columns, line_key(s, row, rate))
+        columns, count = adl_grids(s)[grid]["columns"], adl_grids(s)[grid]["lines"]
+        index = range_of(s, grid * EDGES, count, line_key(s, row, rate))
         line, group = lines[grid * LINES + index], lines[grid * LINES + group_of(index)]
         own_key = column_key(own, line["entry_edge"])
         place = index * columns + range_of(s, grid * EDGES + LINES_MAX, columns, own_key)
@@ -355,7 +356,8 @@ def index_side(s, market_id, long):
     stride = count // SAMPLE_MAX + 1
     sampled = sample_side(s, market_id, long, stride, 0)
     lines = choose_lines(s, sampled)
-    side["columns"] = CELLS_IN_LINES // lines
+    side["lines"] = lines
+    side["columns"] = SPREAD_CELLS // lines + PADDING
     write_lines(s, grid, lines, sampled)
     sampled = sample_side(s, market_id, long, stride, 1)
     write_columns(s, grid, side["columns"], sampled)

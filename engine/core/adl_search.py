@@ -11,7 +11,6 @@ from engine.constants import PPB, AdlScore, Payoff
 from engine.core.adl_index import (
     BOUND_MAX,
     CELLS,
-    CELLS_IN_LINES,
     FINER,
     GROUP,
     LINES,
@@ -36,6 +35,7 @@ from engine.core.state import (
     adl_used,
     fetch_adl_cell,
     fetch_adl_node,
+    fetch_adl_used,
     fetch_position,
     fetch_position_end,
     header,
@@ -173,7 +173,7 @@ def open_index(s, market_id, long):
     loose = adl_cells(s)[grid * CELLS + LOOSE]["head"]
     if loose != 0:
         count = push_bound(heap, count, BOUND_MAX, LOOSE, loose)
-    for index in range(CELLS_IN_LINES // side["columns"] // GROUP):
+    for index in range(side["lines"] // GROUP):
         group = adl_lines(s)[grid * LINES + group_of(index * GROUP)]
         if group["entry_max"] != 0:
             bound = bound_in(s, market_id, long, group_of(index * GROUP), group["own_low"])
@@ -187,6 +187,10 @@ def open_group(s, market_id, long, count, group):
     closed then. Lines and group remember what those cells say."""
     heap, grid = adl_heap(s), grid_of(market_id, long)
     columns = adl_grids(s)[grid]["columns"]
+    for index in range(group * GROUP, (group + 1) * GROUP):
+        place = adl_lines(s)[grid * LINES + index]["first"]
+        fetch_adl_used(s, grid * USED_WORDS + (place >> 6))
+        fetch_adl_cell(s, grid * CELLS + place)
     copy_bound(heap, 1, count)
     sift_bounds(heap, count - 1)
     count -= 1

@@ -239,7 +239,13 @@ RANK = np.dtype(
 # bounds everybody in it in money per lot, or a group of lines; a cell; a heap of bounds.
 ADL_NODE = np.dtype([("next", "<i4"), ("prev", "<i4"), ("place", "<i8")])  # place 0: nowhere
 ADL_GRID = np.dtype(
-    [("live", "<i8"), ("mark_price", "<i8"), ("work_left", "<i8"), ("columns", "<i8")]
+    [
+        ("live", "<i8"),
+        ("mark_price", "<i8"),
+        ("work_left", "<i8"),
+        ("lines", "<i8"),
+        ("columns", "<i8"),
+    ]
 )
 ADL_LINE = np.dtype(
     [

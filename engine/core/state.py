@@ -348,6 +348,7 @@ fetch_position_end = table_fetch(int(H.POSITIONS_AT), POSITION, 64)  # its secon
 fetch_node = table_fetch(int(H.NODES_AT), NODE)
 fetch_adl_node = table_fetch(int(H.ADL_NODES_AT), ADL_NODE)
 fetch_adl_cell = table_fetch(int(H.ADL_CELLS_AT), ADL_CELL)
+fetch_adl_used = table_fetch(int(H.ADL_USED_AT), INT64)
 fetch_order = table_fetch(int(H.ORDERS_AT), ORDER)
 fetch_order_slot = table_fetch(int(H.ORDER_SLOTS_AT), INT32)
 fetch_order_link = table_fetch(int(H.ORDER_LINKS_AT), INT32)
