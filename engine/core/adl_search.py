@@ -43,7 +43,7 @@ from engine.core.state import (
     touched,
 )
 
-AHEAD = 3  # on top of the heap, whose first legs are asked for
+SOON, LATER = 4, 8  # rows of the heap that may come to the top soon: their legs are asked for
 
 # -- bounds -----------------------------------------------------------------------------------
 
@@ -201,6 +201,8 @@ def open_group(s, market_id, long, count, group):
         if place != end:
             cell = adl_cells(s)[grid * CELLS + place]
             bound = bound_in(s, market_id, long, index, cell["own_min"])
+            if bound >= heap[1]["bound"]:
+                fetch_leg(s, cell["head"])
             count = push_bound(heap, count, bound, place, cell["head"])
             line["first"] = place
             low = min(low, cell["own_min"])
@@ -252,6 +254,6 @@ def open_best(s, market_id, long, count):
         count = open_group(s, market_id, long, count, place)
     else:
         count = open_cell(s, market_id, long, count, place)
-    for ahead in range(1, min(count, AHEAD) + 1):
+    for ahead in range(SOON, min(count + 1, LATER)):
         fetch_leg(s, heap[ahead]["head"])
     return head, count
