@@ -59,7 +59,8 @@ def ratio_above(numerator, denominator):
 @kernel
 def bound_of(s, line, own, unit, gains):
     """No score in a line, of those with at least so much of their own, is above this, where a lot's
-    notional is `unit`, give or take one."""
+    notional is `unit`, give or take one. Where the whole score grows with what is won, which it
+    does as long as money of one's own is not negative, both factors are bounded by the most won."""
     rule = header(s)[H.ADL_SCORE]
     low, high = max(1, unit - 1), unit + 1
     won_most = high - line["entry_min"] if gains else line["entry_max"] - low
