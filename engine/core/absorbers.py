@@ -47,7 +47,16 @@ from engine.core.orders import match, rest, trade_off_book
 from engine.core.policies import amounts_at, columns_at
 from engine.core.position import find_position
 from engine.core.sizing import bankruptcy, touch_price
-from engine.core.state import H, accounts, cases, header, markets, positions, volunteers
+from engine.core.state import (
+    H,
+    accounts,
+    cases,
+    header,
+    leg_links,
+    markets,
+    positions,
+    volunteers,
+)
 
 NET = PositionSide.NET.value
 BACKSTOP = SystemAccount.BACKSTOP.value
@@ -122,6 +131,9 @@ def leg_after(s, account_row, position_row, market_id):
     return row
 
 
+CHOSEN = -1  # a volunteer's lots are negative while it is chosen for the present round
+
+
 @kernel
 def is_ready(s, row, bankrupt_row, price):
     """Part of R116: a volunteer who would stay solvent."""
@@ -153,7 +165,7 @@ def assign(s, position_row, price):
             row = leg_after(s, account_row, 0, market_id)
             while row != 0:
                 if is_ready(s, row, position_row, price):
-                    positions(s)[row]["chosen"] = 1
+                    volunteers(s)[row] *= CHOSEN
                     count += 1
                 row = leg_after(s, account_row, row, market_id)
         if count == 0:
@@ -164,8 +176,8 @@ def assign(s, position_row, price):
         for account_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
             row = leg_after(s, account_row, 0, market_id)
             while row != 0:
-                if positions(s)[row]["chosen"] != 0:
-                    positions(s)[row]["chosen"] = 0
+                if volunteers(s)[row] < 0:
+                    volunteers(s)[row] *= CHOSEN
                     assign_to(s, position_row, row, share, price)
                 row = leg_after(s, account_row, row, market_id)
 
@@ -392,7 +404,7 @@ def share_loss(s, account_row, domain_row, market_id, missing):
     while row != 0:
         if not is_system(s, table[row]["account_row"]):
             total += abs(table[row]["lots"])
-        row = table[row]["market_next"]
+        row = leg_links(s)[row]
     if total == 0:
         return False
     collected = 0

@@ -5,6 +5,8 @@ nodes in main memory, one after the other, as each says where the next is. So th
 step by step, some commands ahead. Nothing is changed by it, and nothing decided.
 """
 
+import numpy as np
+
 from engine.constants import CommandKind
 from engine.core.kernel import inlined, kernel
 from engine.core.order_commands import command_of
@@ -17,7 +19,6 @@ from engine.core.state import (
     fetch_account_slot,
     fetch_node,
     fetch_position,
-    fetch_position_end,
     header,
     positions,
 )
@@ -37,18 +38,18 @@ def looks_ahead(s):
 
 @inlined
 def _account_of(s, command_at):
-    """Row of the account that enters or changes an order, 0 if it is not where it belongs."""
+    """Row of the account that enters or changes an order, if it lies where it belongs, or of
+    another; 0 if there is none."""
     command = command_of(command_at)
-    entry = account_slots(s)[home_slot(len(account_slots(s)), command["account_id"])]
+    slots = account_slots(s)
     trades = command["kind"] == CommandKind.NEW_ORDER or command["kind"] == CommandKind.AMEND
-    return entry["row"] if trades and entry["key"] == command["account_id"] else 0
+    return np.int64(slots[home_slot(len(slots), command["account_id"])]) if trades else 0
 
 
 @inlined
 def _fetch_leg(s, row):
     fetch_position(s, row)
-    fetch_position_end(s, row)
-    fetch_node(s, 2 * row)
+    fetch_node(s, row)
 
 
 @kernel

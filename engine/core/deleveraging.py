@@ -48,8 +48,8 @@ from engine.core.state import (
     adl_order,
     fetch_adl_node,
     fetch_position,
-    fetch_position_end,
     header,
+    leg_links,
     markets,
     positions,
     ranks,
@@ -151,7 +151,7 @@ def rank_side(s, market_id, long, winners, without_row):
         if chosen and not is_system(s, account_row) and account_row != without_row:
             count += 1
             write_rank(s, count, row)
-        row = position["market_next"]
+        row = leg_links(s)[row]
     heapify_ranks(ranks(s), count)
     return count
 
@@ -181,7 +181,6 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
             following = adl_nodes(s)[row]["next"]
             fetch_adl_node(s, following)
             fetch_position(s, following)
-            fetch_position_end(s, following)
             account_row = positions(s)[row]["account_row"]
             if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
                 left += 1
@@ -319,7 +318,7 @@ def side_profit(s, market_id, long):
         chosen = position["lots"] > 0 if long != 0 else position["lots"] < 0
         if chosen and not is_system(s, position["account_row"]):
             total += unrealised(s, row)
-        row = position["market_next"]
+        row = leg_links(s)[row]
     return total
 
 

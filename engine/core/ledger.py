@@ -27,6 +27,7 @@ from engine.core.margin import (
     worst_lots,
     worth,
 )
+from engine.core.records import TOUCHED
 from engine.core.state import H, accounts, cases, header, markets, positions, touched
 
 BALANCE_MAX = 2**62
@@ -60,8 +61,8 @@ def domain_key(s, position_row):
 def touch_account(s, account_row):
     """The account's cross domain is to be examined."""
     account = accounts(s)[account_row]
-    if account["touched"] == 0 and not is_system(s, account_row):
-        account["touched"] = 1
+    if account["awaits"] & TOUCHED == 0 and not is_system(s, account_row):
+        account["awaits"] |= TOUCHED
         words = header(s)
         touched(s)[words[H.TOUCHED_COUNT]] = np.int64(account_row) << DOMAIN_BITS
         words[H.TOUCHED_COUNT] += 1
@@ -73,8 +74,8 @@ def touch_position(s, position_row):
     position = positions(s)[position_row]
     if position["isolated"] == 0:
         touch_account(s, position["account_row"])
-    elif position["touched"] == 0:
-        position["touched"] = 1
+    elif position["awaits"] & TOUCHED == 0:
+        position["awaits"] |= TOUCHED
         words = header(s)
         touched(s)[words[H.TOUCHED_COUNT]] = domain_key(s, position_row)
         words[H.TOUCHED_COUNT] += 1

@@ -37,7 +37,7 @@ from engine.core.ledger import (
 from engine.core.margin import mixed
 from engine.core.orders import cancel
 from engine.core.position import find_position
-from engine.core.records import ESCALATED, FORCED, RESUMED, WAITS
+from engine.core.records import ESCALATED, FORCED, RESUMED, TOUCHED, WAITS
 from engine.core.sorting import sort_keys
 from engine.core.state import (
     H,
@@ -238,9 +238,9 @@ def find_due(s, key):
     """Whether no more is to be done for a domain: it is healthy and has its bands."""
     account_row, domain_row = key >> DOMAIN_BITS, position_of_key(s, key)
     if domain_row != 0:
-        positions(s)[domain_row]["touched"] = 0
+        positions(s)[domain_row]["awaits"] &= ~TOUCHED
     else:
-        accounts(s)[account_row]["touched"] = 0
+        accounts(s)[account_row]["awaits"] &= ~TOUCHED
     if is_queued(s, account_row, domain_row):
         return True
     if has_one_level(s) and not waits(s, account_row, domain_row):

@@ -26,7 +26,15 @@ from engine.core.orders import (
     trade_off_book,
 )
 from engine.core.position import find_position, get_position
-from engine.core.state import H, accounts, header, markets, orders, positions
+from engine.core.state import (
+    H,
+    accounts,
+    header,
+    markets,
+    orders,
+    positions,
+    reducing,
+)
 
 NET = PositionSide.NET.value
 
@@ -95,7 +103,7 @@ def room_to_rest(s, position_row):
         return 0
     if words[H.ORDERS_COUNT] - words[H.CURVE_ORDERS_COUNT] >= words[H.USER_ORDERS_MAX]:
         return 0
-    return max(0, abs(position["lots"]) - position["reduce_lots"])
+    return max(0, abs(position["lots"]) - reducing(s)[position_row])
 
 
 @part(NOTHING)

@@ -41,7 +41,16 @@ from engine.core.position import (
     move_margin_after_fill,
 )
 from engine.core.prices import touch_mark
-from engine.core.state import H, accounts, header, lacking, markets, orders, positions
+from engine.core.state import (
+    H,
+    accounts,
+    header,
+    lacking,
+    markets,
+    orders,
+    positions,
+    reducing,
+)
 from engine.core.triggers import unlink_stop
 
 MAKER_ROW = SystemAccount.MARKET_MAKER
@@ -63,7 +72,8 @@ def count_lots(s, row, lots):
     leg = get_position(s, order["account_row"], order["market_id"], order["position_side"])
     position = positions(s)[leg]
     if order["bits"] & Flag.REDUCE_ONLY:
-        position["reduce_lots"] += lots
+        reducing(s)[leg] += lots
+        position["reduces"] = 1 if reducing(s)[leg] != 0 else 0
     elif order["side"] == Side.BUY:
         position["buy_lots"] += lots
     else:
@@ -121,16 +131,15 @@ def link_account(s, row):
     else:
         table[tail]["account_next"] = row
     account["order_tail"] = row
-    account["orders_count"] += 1
-    if is_curve_quote(s, order):
+    if order["account_row"] != MAKER_ROW:
+        account["orders_count"] += 1
+    elif is_curve_quote(s, order):
         words[H.CURVE_ORDERS_COUNT] += 1
 
 
 @inlined
 def is_curve_quote(s, order):
-    """Implements R07: quotes of a curve have room of their own."""
-    if order["account_row"] != MAKER_ROW:
-        return False
+    """Implements R07: quotes of a curve, orders of the market maker, have room of their own."""
     return markets(s)[order["market_id"]]["curve_row"] != 0
 
 
@@ -149,8 +158,9 @@ def unlink_account(s, row):
         account["order_tail"] = before
     else:
         table[after]["account_prev"] = before
-    account["orders_count"] -= 1
-    if is_curve_quote(s, order):
+    if order["account_row"] != MAKER_ROW:
+        account["orders_count"] -= 1
+    elif is_curve_quote(s, order):
         header(s)[H.CURVE_ORDERS_COUNT] -= 1
 
 
@@ -210,7 +220,7 @@ def trim_reduce_only(s, position_row):
     """Implements R28: reduce-only orders never exceed the position; the newest go first."""
     position = positions(s)[position_row]
     row = accounts(s)[position["account_row"]]["order_tail"]
-    while row != 0 and position["reduce_lots"] != 0:
+    while row != 0 and position["reduces"] != 0:
         order = orders(s)[row]
         previous = order["account_prev"]
         if (
@@ -219,7 +229,7 @@ def trim_reduce_only(s, position_row):
             and order["market_id"] == position["market_id"]
             and order["position_side"] == position["position_side"]
         ):
-            if position["reduce_lots"] <= reducible_lots(s, position_row, order["side"]):
+            if reducing(s)[position_row] <= reducible_lots(s, position_row, order["side"]):
                 return
             cancel(s, row, CancelReason.REDUCE_ONLY)
         row = previous
@@ -234,7 +244,7 @@ def after_fill(s, position_row, price, fill, liquidating):
         move_margin_after_fill(
             s, position_row, price, lots_before, lots_after, margin_before, opened, realised, fee
         )
-    if position["reduce_lots"] != 0:
+    if position["reduces"] != 0:
         trim_reduce_only(s, position_row)
 
 
@@ -448,7 +458,7 @@ def place(
     account_id = accounts(s)[account_row]["account_id"]
     if reason == NO_REASON and flags & Flag.REDUCE_ONLY:
         leg = find_position(s, account_row, market_id, position_side)
-        room = max(0, reducible_lots(s, leg, side) - positions(s)[leg]["reduce_lots"])
+        room = max(0, reducible_lots(s, leg, side) - reducing(s)[leg])
         if left > room:
             emit_cancelled(
                 s,
