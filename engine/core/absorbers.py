@@ -43,9 +43,10 @@ from engine.core.ledger import (
 from engine.core.levels import is_below_backstop, put_off, wait
 from engine.core.liquidation_orders import hand_over, trade_order
 from engine.core.margin import notional, order_price, price_beside, value
-from engine.core.orders import match, rest, trade_off_book
+from engine.core.matching import match, trade_off_book
+from engine.core.orders import rest
 from engine.core.policies import amounts_at, columns_at
-from engine.core.position import find_position
+from engine.core.position import find_position, get_position
 from engine.core.sizing import bankruptcy, touch_price
 from engine.core.state import (
     H,
@@ -74,12 +75,10 @@ def offer(s, market_id, lots, price):
     fund = fund_row(s, market_id)
     limit = order_price(markets(s)[market_id], lots, price)
     side = Side.SELL.value if lots > 0 else Side.BUY.value
-    trade, oldest = Cause.TRADE.value, SelfTrade.CANCEL_OLDEST.value
-    left, _, _ = match(
-        s, fund, order_id, market_id, side, NET, abs(lots), limit, 0, oldest, trade, 0
-    )
+    leg, oldest = get_position(s, fund, market_id, NET), SelfTrade.CANCEL_OLDEST.value
+    left, _, _ = match(s, leg, order_id, side, abs(lots), limit, 0, oldest, Cause.TRADE.value)
     if left > 0:
-        rest(s, fund, order_id, market_id, side, NET, limit, left, 0, oldest)
+        rest(s, leg, order_id, side, limit, left, 0, oldest)
 
 
 @part(NOTHING)

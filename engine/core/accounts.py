@@ -39,7 +39,7 @@ from engine.core.ledger import (
 )
 from engine.core.ledger import move_margin as transfer_margin
 from engine.core.margin import fits_tiers, notional, worst_lots
-from engine.core.orders import trade_off_book
+from engine.core.matching import trade_off_book
 from engine.core.position import find_position, get_position
 from engine.core.records import WAITS
 from engine.core.slots import find_account, register_account

@@ -1,15 +1,17 @@
 """What the commands to come will need is asked for before it is their turn.
 
 With a million accounts almost every command finds the lines of its account, its positions and its
-nodes in main memory, one after the other, as each says where the next is. So they are asked for
-step by step, some commands ahead. Nothing is changed by it, and nothing decided.
+nodes in main memory, one after the other, as each says where the next is; with many orders the same
+holds for slots, orders and levels. So they are asked for step by step, some commands ahead. Nothing
+is changed by it, and nothing decided; what is read for it may be stale by then, which costs only
+time.
 """
 
 import numpy as np
 
 from engine.constants import CommandKind
+from engine.core.arithmetic import divide_down
 from engine.core.kernel import inlined, kernel
-from engine.core.order_commands import command_of
 from engine.core.slots import home_slot
 from engine.core.state import (
     H,
@@ -17,23 +19,37 @@ from engine.core.state import (
     accounts,
     fetch_account,
     fetch_account_slot,
+    fetch_level,
     fetch_node,
+    fetch_order,
+    fetch_order_slot,
     fetch_position,
     header,
+    levels,
+    markets,
+    order_slots,
+    orders,
     positions,
 )
+from engine.core.tickets import command_of
 from engine.rows import COMMAND
 
 COMMAND_BYTES = COMMAND.itemsize
 SLOT_AHEAD, ACCOUNT_AHEAD, LEG_AHEAD, LEGS_AHEAD = 12, 9, 6, 3  # commands between each step
+ID_AHEAD, ORDER_AHEAD, LEVEL_AHEAD = 12, 8, 4
 MANY_ACCOUNTS = 1 << 14  # below that everything is near anyway
+MANY_ORDERS = 1 << 12
 LEGS_FETCHED = 4  # of an account besides its first; legs made together lie together
 
 
 @inlined
-def looks_ahead(s):
-    """Whether it pays."""
-    return header(s)[H.ACCOUNTS_COUNT] >= MANY_ACCOUNTS
+def fetch_ahead(s, commands_at, index, count):
+    """Ask for what commands after this one will need, if it pays."""
+    words = header(s)
+    if words[H.ACCOUNTS_COUNT] >= MANY_ACCOUNTS:
+        _fetch_accounts(s, commands_at, index, count)
+    if words[H.ORDERS_USED] >= MANY_ORDERS and index + ID_AHEAD < count:
+        _fetch_orders(s, commands_at + index * COMMAND_BYTES)
 
 
 @inlined
@@ -53,8 +69,7 @@ def _fetch_leg(s, row):
 
 
 @kernel
-def fetch_ahead(s, commands_at, index, count):
-    """Ask for what commands after this one will need."""
+def _fetch_accounts(s, commands_at, index, count):
     if index + SLOT_AHEAD < count:
         command = command_of(commands_at + (index + SLOT_AHEAD) * COMMAND_BYTES)
         fetch_account_slot(s, home_slot(len(account_slots(s)), command["account_id"]))
@@ -73,3 +88,37 @@ def fetch_ahead(s, commands_at, index, count):
             if positions(s)[leg]["account_next"] == leg + 1:
                 for other in range(leg + 1, leg + 1 + LEGS_FETCHED):
                     _fetch_leg(s, other)
+
+
+@inlined
+def _level_row(s, market_id, price):
+    """Row of the level of a price, 0 if there is none."""
+    if not 1 <= market_id <= header(s)[H.MARKETS_COUNT]:
+        return 0
+    market = markets(s)[market_id]
+    if not 1 <= price <= market["price_max"]:
+        return 0
+    return market["level_row"] + divide_down(price, market["tick_price"])
+
+
+@kernel
+def _fetch_orders(s, command_at):
+    """The slot of an identifier, then its order and the level of a new price, then the neighbours
+    in the levels."""
+    slots, table = order_slots(s), orders(s)
+    command = command_of(command_at + ID_AHEAD * COMMAND_BYTES)
+    fetch_order_slot(s, home_slot(len(slots), command["order_id"]))
+    command = command_of(command_at + ORDER_AHEAD * COMMAND_BYTES)
+    fetch_order(s, slots[home_slot(len(slots), command["order_id"])])
+    fetch_level(s, _level_row(s, command["market_id"], command["price"]))
+    command = command_of(command_at + LEVEL_AHEAD * COMMAND_BYTES)
+    found = slots[home_slot(len(slots), command["order_id"])]
+    if found != 0:
+        order = table[found]
+        fetch_order(s, order["prev"])
+        fetch_order(s, order["next"])
+        fetch_order(s, order["account_prev"])
+        fetch_order(s, order["account_next"])
+        fetch_level(s, markets(s)[order["market_id"]]["level_row"] + order["tick"])
+    row = _level_row(s, command["market_id"], command["price"])
+    fetch_order(s, levels(s)[row]["tail"])

@@ -36,7 +36,8 @@ from engine.core.ledger import (
     unrealised,
 )
 from engine.core.margin import mixed, value
-from engine.core.orders import cancel_all, trade_off_book
+from engine.core.matching import trade_off_book
+from engine.core.orders import cancel_all
 from engine.core.policies import amounts_at, columns_at
 from engine.core.position import get_position
 from engine.core.sorting import heapify_ranks, pop_rank, push_rank

@@ -384,26 +384,31 @@ def position_requirement(s, market, position, buy_lots, sell_lots):
 
 
 @kernel
-def requirement_with(s, account_row, leg, buy_lots, sell_lots):
-    """Implements R38, as if one leg had these sums of resting orders; leg 0: none."""
-    total = 0
+def equity_and_requirement(s, account_row, leg, buy_lots, sell_lots):
+    """Implements R36 for a wallet, at mark, and R38 for its account, as if one leg had these sums
+    of resting orders; leg 0: none."""
+    equity = accounts(s)[account_row]["wallet_quote"]
+    needed = np.int64(0)
     row = accounts(s)[account_row]["position_head"]
     table = positions(s)
     while row != 0:
         position = table[row]
+        market = markets(s)[position["market_id"]]
         buy, sell = position["buy_lots"], position["sell_lots"]
         if row == leg:
             buy, sell = buy_lots, sell_lots
-        market = markets(s)[position["market_id"]]
-        total += position_requirement(s, market, position, buy, sell)
+        needed += position_requirement(s, market, position, buy, sell)
+        if position["isolated"] == 0 and position["lots"] != 0:
+            equity += worth(market, position["lots"], market["mark_price"])
+            equity -= position["entry_quote"]
         row = position["account_next"]
-    return total
+    return equity, needed
 
 
 @part(INT)
 def requirement(s, account_row):
     """Implements R38."""
-    return requirement_with(s, account_row, 0, 0, 0)
+    return equity_and_requirement(s, account_row, 0, 0, 0)[1]
 
 
 @kernel
@@ -424,7 +429,8 @@ def spendable(s, account_row):
     wallet = accounts(s)[account_row]["wallet_quote"]
     if is_system(s, account_row):
         return wallet
-    room = min(wallet, cross_equity(s, account_row) - requirement(s, account_row))
+    equity, needed = equity_and_requirement(s, account_row, 0, 0, 0)
+    room = min(wallet, equity - needed)
     if header(s)[H.PROFIT_LOCK] != 0:
         room -= max(0, session_profit(s, account_row, 0))
     return room

@@ -196,11 +196,12 @@ def urgency(s, account_row, domain_row):
 @part(NOTHING)
 def examine_touched(s):
     """Implements R74: domains to be liquidated join the queue in order; then levels begin and end,
-    and the healthy get new bands. Cancelling orders may touch domains anew."""
+    and the healthy get new bands. Cancelling orders may touch domains anew. Where no levels begin
+    or end nothing is said on the way, and only the queue is put in order."""
     words = header(s)
     while words[H.TOUCHED_COUNT] != 0:
         count = words[H.TOUCHED_COUNT]
-        if count > 1:
+        if count > 1 and not has_one_level(s):
             sort_keys(touched(s), count)
         for index in range(count):
             key = touched(s)[index]

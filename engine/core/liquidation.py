@@ -38,7 +38,8 @@ from engine.core.ledger import (
 from engine.core.levels import is_below_backstop, wait
 from engine.core.liquidation_orders import close_lots, hand_over, take_back, trade_order
 from engine.core.margin import fee, mixed, notional
-from engine.core.orders import cancel_all, trade_off_book
+from engine.core.matching import trade_off_book
+from engine.core.orders import cancel_all
 from engine.core.position import find_position
 from engine.core.records import ESCALATED, FORCED, HAD_ONCE, RESUMED, WAITS
 from engine.core.sizing import (

@@ -17,13 +17,12 @@ from engine.core.admission import is_fillable
 from engine.core.kernel import INTS_3, NOTHING, kernel, part
 from engine.core.ledger import domain_of, fund_row, move_margin
 from engine.core.margin import order_price
+from engine.core.matching import match, trade_off_book
 from engine.core.orders import (
     cancel,
     emit_cancelled,
     is_of_liquidation,
-    match,
     rest,
-    trade_off_book,
 )
 from engine.core.position import find_position, get_position
 from engine.core.state import (
@@ -57,18 +56,7 @@ def trade_order(s, position_row, lots, bound, channel):
         possible = is_fillable(s, account_row, market_id, side, lots, limit, self_trade)
     if possible:
         left, _, traded_quote = match(
-            s,
-            account_row,
-            order_id,
-            market_id,
-            side,
-            position_side,
-            lots,
-            limit,
-            0,
-            self_trade,
-            Cause.LIQUIDATION.value,
-            0,
+            s, position_row, order_id, side, lots, limit, 0, self_trade, Cause.LIQUIDATION.value
         )
     kept = 0
     if left > 0 and channel == Channel.REST:
@@ -88,9 +76,7 @@ def trade_order(s, position_row, lots, bound, channel):
         )
     if kept > 0:
         flags = Flag.REDUCE_ONLY.value
-        rest(
-            s, account_row, order_id, market_id, side, position_side, limit, kept, flags, self_trade
-        )
+        rest(s, position_row, order_id, side, limit, kept, flags, self_trade)
     return left, np.int64(0), traded_quote
 
 

@@ -6,6 +6,8 @@ an index into a table; `_ns` tape time.
 
 import numpy as np
 
+from engine.rows import COMMAND
+
 # One account, 32 bytes: two share a line of memory.
 ACCOUNT = np.dtype(
     [
@@ -300,4 +302,5 @@ TABLES = {
     "ADL_ORDER": INT64,
     "SHARES": INT64,
     "LACKING": LACKING,
+    "TICKETS": COMMAND,
 }

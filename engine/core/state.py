@@ -20,6 +20,7 @@ from engine.core.records import (
     ADL_LINE,
     ADL_NODE,
     CASE,
+    COMMAND,
     CURVE,
     FUND,
     INT32,
@@ -254,6 +255,8 @@ class H(IntEnum):
     ADL_HEAP_ROWS = auto()
     ADL_ORDER_AT = auto()
     ADL_ORDER_ROWS = auto()
+    TICKETS_AT = auto()
+    TICKETS_ROWS = auto()
     WORDS_OF_HEADER = auto()
 
 
@@ -345,6 +348,7 @@ adl_edges = _make_view(H.ADL_EDGES_AT, H.ADL_EDGES_ROWS, INT64)
 adl_heap = _make_view(H.ADL_HEAP_AT, H.ADL_HEAP_ROWS, ADL_BOUND)
 adl_order = _make_view(H.ADL_ORDER_AT, H.ADL_ORDER_ROWS, INT64)
 lacking = _make_view(H.LACKING_AT, H.LACKING_ROWS, LACKING)
+tickets = _make_view(H.TICKETS_AT, H.TICKETS_ROWS, COMMAND)
 
 fetch_account_slot = table_fetch(int(H.ACCOUNT_SLOTS_AT), INT32)
 fetch_account = table_fetch(int(H.ACCOUNTS_AT), ACCOUNT)

@@ -144,6 +144,7 @@ def table_rows(
         "ADL_HEAP": LINES + 1,
         "ADL_ORDER": positions,
         "SHARES": OPTION_WORDS + COLUMNS * positions,
+        "TICKETS": 1,
         "LACKING": levels if any(remembers(curve) for curve in curves.values()) else 1,
     }
 
