@@ -27,7 +27,7 @@ from engine.core.admission import (
 from engine.core.book import find_order, new_order_row, register, shrink
 from engine.core.events import emit
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
-from engine.core.matching import place
+from engine.core.matching import meets, place
 from engine.core.orders import (
     FLAG_BITS,
     cancel,
@@ -40,6 +40,7 @@ from engine.core.orders import (
     is_stop,
     leg_of,
     link_account,
+    move_order,
 )
 from engine.core.position import find_position
 from engine.core.state import accounts, markets, orders, triggers
@@ -96,6 +97,11 @@ def admit(s, ticket_at, account_row, leg, flags, replaced):
     if reject != OK:
         return reject
     if replaced != 0:
+        order = command_of(ticket_at)
+        price, met = order["price"], meets(s, order["market_id"], order["side"], order["price"])
+        if not met and flags & Flag.REDUCE_ONLY == 0:
+            move_order(s, replaced, leg, price, order["lots"])
+            return OK
         cancel(s, replaced, CancelReason.AMENDED)
     place(s, ticket_at, account_row, leg, flags)
     return OK

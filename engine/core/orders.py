@@ -146,9 +146,8 @@ def unlink_account(s, row):
         header(s)[H.CURVE_ORDERS_COUNT] -= 1
 
 
-@part(NOTHING)
-def forget(s, row, leg):
-    """Take an order out of every table it is in and free its row; a stop's leg does not matter."""
+@kernel
+def _drop(s, row, leg):
     order = orders(s)[row]
     if is_stop(order):
         unlink_stop(s, row)
@@ -161,11 +160,17 @@ def forget(s, row, leg):
 
 
 @part(NOTHING)
+def forget(s, row, leg):
+    """Take an order out of every table it is in and free its row; a stop's leg does not matter."""
+    _drop(s, row, leg)
+
+
+@part(NOTHING)
 def cancel(s, row, reason):
     """Implements R14."""
     order = orders(s)[row]
     emit_order(s, row, EventKind.CANCELLED, order["lots"], reason)
-    forget(s, row, 0 if is_stop(order) else leg_of(s, order))
+    _drop(s, row, 0 if is_stop(order) else leg_of(s, order))
 
 
 @inlined
@@ -240,6 +245,23 @@ def rest_order(s, leg, order_id, side, price, lots, flags, self_trade):
     link_account(s, row)
     register(s, row)
     count_lots(s, row, leg, lots)
+    emit_order(s, row, EventKind.RESTED, lots, 0)
+
+
+@inlined
+def move_order(s, row, leg, price, lots):
+    """Implements R14 for an order that meets nobody at its new price: as if it were cancelled and
+    entered anew, in the row that it would have again."""
+    order = orders(s)[row]
+    emit_order(s, row, EventKind.CANCELLED, order["lots"], CancelReason.AMENDED.value)
+    unlink_level(s, row)
+    unlink_account(s, row)
+    count_lots(s, row, leg, lots - order["lots"])
+    order["lots"] = lots
+    order["price"] = price
+    order["tick"] = divide_down(price, markets(s)[order["market_id"]]["tick_price"])
+    link_level(s, row)
+    link_account(s, row)
     emit_order(s, row, EventKind.RESTED, lots, 0)
 
 
