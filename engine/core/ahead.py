@@ -48,8 +48,11 @@ def fetch_ahead(s, commands_at, index, count):
     words = header(s)
     if words[H.ACCOUNTS_COUNT] >= MANY_ACCOUNTS:
         _fetch_accounts(s, commands_at, index, count)
-    if words[H.ORDERS_USED] >= MANY_ORDERS and index + ID_AHEAD < count:
-        _fetch_orders(s, commands_at + index * COMMAND_BYTES)
+    if index + ID_AHEAD < count:
+        later_at = commands_at + index * COMMAND_BYTES
+        _fetch_new_level(s, later_at + ORDER_AHEAD * COMMAND_BYTES)
+        if words[H.ORDERS_USED] >= MANY_ORDERS:
+            _fetch_orders(s, later_at)
 
 
 @inlined
@@ -91,26 +94,32 @@ def _fetch_accounts(s, commands_at, index, count):
 
 
 @inlined
-def _level_row(s, market_id, price):
-    """Row of the level of a price, 0 if there is none."""
-    if not 1 <= market_id <= header(s)[H.MARKETS_COUNT]:
+def _level_row(s, command):
+    """Row of the level where an order is to rest, 0 if there is none."""
+    price, market_id = command["price"], command["market_id"]
+    if price <= 0 or not 1 <= market_id <= header(s)[H.MARKETS_COUNT]:
         return 0
     market = markets(s)[market_id]
-    if not 1 <= price <= market["price_max"]:
+    if price > market["price_max"]:
         return 0
     return market["level_row"] + divide_down(price, market["tick_price"])
 
 
+@inlined
+def _fetch_new_level(s, command_at):
+    row = _level_row(s, command_of(command_at))
+    if row != 0:
+        fetch_level(s, row)
+
+
 @kernel
 def _fetch_orders(s, command_at):
-    """The slot of an identifier, then its order and the level of a new price, then the neighbours
-    in the levels."""
+    """The slot of an identifier, then its order, then the neighbours in the levels."""
     slots, table = order_slots(s), orders(s)
     command = command_of(command_at + ID_AHEAD * COMMAND_BYTES)
     fetch_order_slot(s, home_slot(len(slots), command["order_id"]))
     command = command_of(command_at + ORDER_AHEAD * COMMAND_BYTES)
     fetch_order(s, slots[home_slot(len(slots), command["order_id"])])
-    fetch_level(s, _level_row(s, command["market_id"], command["price"]))
     command = command_of(command_at + LEVEL_AHEAD * COMMAND_BYTES)
     found = slots[home_slot(len(slots), command["order_id"])]
     if found != 0:
@@ -120,5 +129,4 @@ def _fetch_orders(s, command_at):
         fetch_order(s, order["account_prev"])
         fetch_order(s, order["account_next"])
         fetch_level(s, markets(s)[order["market_id"]]["level_row"] + order["tick"])
-    row = _level_row(s, command["market_id"], command["price"])
-    fetch_order(s, levels(s)[row]["tail"])
+    fetch_order(s, levels(s)[_level_row(s, command)]["tail"])
