@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.constants import CommandKind
 from engine.core.arithmetic import divide_down
-from engine.core.kernel import inlined, kernel
+from engine.core.kernel import JIT, inlined, kernel
 from engine.core.slots import home_slot
 from engine.core.state import (
     H,
@@ -32,11 +32,13 @@ from engine.core.state import (
     positions,
 )
 from engine.core.tickets import command_of
+from engine.core.windows import fetch_at
 from engine.rows import COMMAND
 
 COMMAND_BYTES = COMMAND.itemsize
 SLOT_AHEAD, ACCOUNT_AHEAD, LEG_AHEAD, LEGS_AHEAD = 12, 9, 6, 3  # commands between each step
 ID_AHEAD, ORDER_AHEAD, LEVEL_AHEAD = 12, 8, 4
+ROW_AHEAD = 32  # the commands themselves
 MANY_ACCOUNTS = 1 << 14  # below that everything is near anyway
 MANY_ORDERS = 1 << 12
 LEGS_FETCHED = 4  # of an account besides its first; legs made together lie together
@@ -48,6 +50,8 @@ def fetch_ahead(s, commands_at, index, count):
     words = header(s)
     if words[H.ACCOUNTS_COUNT] >= MANY_ACCOUNTS:
         _fetch_accounts(s, commands_at, index, count)
+    if JIT:
+        fetch_at(commands_at + (index + ROW_AHEAD) * COMMAND_BYTES)
     if index + ID_AHEAD < count:
         later_at = commands_at + index * COMMAND_BYTES
         _fetch_new_level(s, later_at + ORDER_AHEAD * COMMAND_BYTES)

@@ -26,7 +26,7 @@ from engine.core.margin import (
     tier_of,
     tier_row,
 )
-from engine.core.records import ESCALATED, WAITS
+from engine.core.records import ESCALATED, FAVOURED, WAITS
 from engine.core.state import H, accounts, cases, header, markets, nodes, positions, tiers
 from engine.core.triggers import DOWN, UP, link_node, node_against, node_in_favour
 
@@ -187,7 +187,8 @@ def hang(s, position_row, against, first, second):
     market_id = positions(s)[position_row]["market_id"]
     sign = 1 if against == DOWN else -1
     link_node(s, node_against(position_row), market_id, sign * first)
-    link_node(s, node_in_favour(s, position_row), market_id, -sign * second)
+    if second != 0 or positions(s)[position_row]["beside"] & FAVOURED != 0:
+        link_node(s, node_in_favour(s, position_row), market_id, -sign * second)
 
 
 @part(NOTHING)
@@ -257,11 +258,11 @@ def reach_of(s, position_row):
     position = positions(s)[position_row]
     lots = position["lots"]
     against = nodes(s)[node_against(position_row)]["trigger"]
-    in_favour = nodes(s)[node_in_favour(s, position_row)]["trigger"]
+    favoured = position["beside"] & FAVOURED != 0
     if lots == 0:
-        return (0 if against == 0 and in_favour == 0 else -1), 0
+        return (0 if against == 0 and not favoured else -1), 0
     market = markets(s)[position["market_id"]]
-    if market["plain"] == 0 or market["payoff"] != Payoff.LINEAR or in_favour != 0:
+    if market["plain"] == 0 or market["payoff"] != Payoff.LINEAR or favoured:
         return -1, 0
     against = against if lots > 0 else -against
     if against < 0:

@@ -282,19 +282,24 @@ def health_at(s, account_row, position_row, second):
     second price."""
     if position_row == 0:
         return cross_sums(s, account_row, second)
+    return isolated_health(s, position_row, second)
+
+
+@inlined
+def isolated_health(s, position_row, second):
+    """The same for an isolated position."""
     position = positions(s)[position_row]
     market = markets(s)[position["market_id"]]
     price = price_of(s, market, second)
-    if position["lots"] == 0:
-        margin = margin_at(s, position_row, price)
-        return np.int64(position["margin_quote"]), margin, np.int64(0), np.int64(0)
-    value_quote = value(market, position["lots"], price)
-    equity = position["margin_quote"] + value_quote - position["entry_quote"]
+    held_quote, legs = np.int64(0), np.int64(0)
+    if position["lots"] != 0:
+        held_quote, legs = value(market, position["lots"], price), np.int64(1)
+    equity = position["margin_quote"] + held_quote - position["entry_quote"]
     if market["plain"] != 0:
-        margin = plain_margin(s, market, abs(value_quote))
+        margin = plain_margin(s, market, abs(held_quote)) if legs != 0 else np.int64(0)
     else:
         margin = margin_at(s, position_row, price)
-    return equity, margin, abs(value_quote), np.int64(1)
+    return equity, margin, abs(held_quote), legs
 
 
 @inlined

@@ -28,6 +28,7 @@ from engine.core.ledger import (
     emit_domain,
     initial_of,
     is_breached,
+    isolated_health,
     move_to,
     repay,
     touch_account,
@@ -245,7 +246,10 @@ def find_due(s, key):
     if is_queued(s, account_row, domain_row):
         return True
     if has_one_level(s) and not waits(s, account_row, domain_row):
-        equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
+        if domain_row != 0:
+            equity, maintenance, _, legs = isolated_health(s, domain_row, 0)
+        else:
+            equity, maintenance, _, legs = cross_health(s, account_row)
         if not breached_with(s, equity, maintenance, legs):
             slack = equity - trigger_requirement(s, maintenance)
             if not bands_hold(s, account_row, domain_row, slack):

@@ -37,6 +37,7 @@ from engine.core.orders import (
 )
 from engine.core.position import fill_side, make_position, move_margin_after_fill
 from engine.core.prices import touch_mark
+from engine.core.records import REDUCES
 from engine.core.state import (
     H,
     accounts,
@@ -61,7 +62,7 @@ def after_fill(s, position_row, price, fill, liquidating):
         move_margin_after_fill(
             s, position_row, price, lots_before, lots_after, margin_before, opened, realised, fee
         )
-    if position["reduces"] != 0:
+    if position["beside"] & REDUCES != 0:
         trim_reduce_only(s, position_row)
 
 

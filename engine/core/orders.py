@@ -26,6 +26,7 @@ from engine.core.events import emit
 from engine.core.kernel import NOTHING, inlined, kernel, part
 from engine.core.ledger import is_system, touch_position
 from engine.core.position import find_position
+from engine.core.records import REDUCES
 from engine.core.state import H, accounts, header, markets, orders, positions, reducing
 from engine.core.triggers import unlink_stop
 
@@ -55,7 +56,8 @@ def count_lots(s, row, leg, lots):
     position = positions(s)[leg]
     if order["bits"] & Flag.REDUCE_ONLY:
         reducing(s)[leg] += lots
-        position["reduces"] = 1 if reducing(s)[leg] != 0 else 0
+        bit = REDUCES if reducing(s)[leg] != 0 else 0
+        position["beside"] = (position["beside"] & ~REDUCES) | bit
     elif order["side"] == Side.BUY:
         position["buy_lots"] += lots
     else:
@@ -208,7 +210,7 @@ def trim_reduce_only(s, position_row):
     """Implements R28: reduce-only orders never exceed the position; the newest go first."""
     position = positions(s)[position_row]
     row = accounts(s)[position["account_row"]]["order_tail"]
-    while row != 0 and position["reduces"] != 0:
+    while row != 0 and position["beside"] & REDUCES != 0:
         order = orders(s)[row]
         previous = order["account_prev"]
         if (

@@ -38,10 +38,11 @@ POSITION = np.dtype(
         ("position_side", "i1"),
         ("isolated", "i1"),
         ("awaits", "i1"),  # bits of its isolated domain, below
-        ("reduces", "i1"),  # 1: it has resting reduce-only orders; REDUCING says how many lots
+        ("beside", "i1"),  # bits of what it has in other tables, below
     ]
 )
 TOUCHED, QUEUED = 1, 2  # bits of `awaits`: the domain awaits its examination, or its liquidation
+REDUCES, FAVOURED = 1, 2  # bits of `beside`: lots in REDUCING, a node in its favour
 
 # A node of a trigger ladder. 16 bytes. Row p is that of position p against it, row p of a second
 # half that in its favour, which most never need. 0: not linked; negative: met by a rising mark.

@@ -14,7 +14,7 @@ from engine.core.ledger import (
     touch_position,
 )
 from engine.core.position import find_position
-from engine.core.records import QUEUED, STOP_REACHED
+from engine.core.records import FAVOURED, QUEUED, STOP_REACHED
 from engine.core.sorting import sort_keys
 from engine.core.state import (
     H,
@@ -85,6 +85,9 @@ def unlink_node(s, row, market_id):
     if node["next"] != 0:
         table[node["next"]]["prev"] = node["prev"]
     table[row] = table[0]
+    leg = leg_of_node(s, row)
+    if leg != row:
+        positions(s)[leg]["beside"] &= ~FAVOURED
 
 
 @inlined
@@ -125,6 +128,9 @@ def link_node(s, row, market_id, trigger):
     else:
         set_position(s, ladder, bucket)
     buckets(s)[slot] = row
+    leg = leg_of_node(s, row)
+    if leg != row:
+        positions(s)[leg]["beside"] |= FAVOURED
 
 
 @part(NOTHING)
