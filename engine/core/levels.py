@@ -235,6 +235,17 @@ def waits(s, account_row, domain_row):
     return cases(s)[case_row(s, account_row, domain_row)]["bits"] & WAITS != 0
 
 
+@inlined
+def is_mere_money(s, account_row):
+    """Whether a wallet owes nothing and is seen at once to have no legs: its account has none, or
+    one that is isolated."""
+    account = accounts(s)[account_row]
+    first = account["position_head"]
+    leg = positions(s)[first]
+    alone = first == 0 or (leg["isolated"] != 0 and leg["account_next"] == 0)
+    return alone and account["wallet_quote"] >= 0
+
+
 @kernel
 def find_due(s, key):
     """Whether no more is to be done for a domain: it is healthy and has its bands."""
@@ -248,6 +259,8 @@ def find_due(s, key):
     if has_one_level(s) and not waits(s, account_row, domain_row):
         if domain_row != 0:
             equity, maintenance, _, legs = isolated_health(s, domain_row, 0)
+        elif is_mere_money(s, account_row):
+            return True
         else:
             equity, maintenance, _, legs = cross_health(s, account_row)
         if not breached_with(s, equity, maintenance, legs):

@@ -23,7 +23,7 @@ from engine.core.levels import (
     touch_gated,
     wake,
 )
-from engine.core.liquidation import book_debts, liquidate
+from engine.core.liquidation import book_debts, books_debts, liquidate
 from engine.core.order_commands import (
     amend,
     cancel_order,
@@ -67,7 +67,8 @@ def end_unit(s):
     if words[H.GATED_COUNT] != 0 and words[H.STALE_COUNT] != 0:
         touch_gated(s)
     if words[H.TOUCHED_COUNT] != 0:
-        book_debts(s)
+        if books_debts(s):
+            book_debts(s)
         examine_touched(s)
     if words[H.STALE_COUNT] != 0:
         if words[H.STOPS_HUNG] != 0:
