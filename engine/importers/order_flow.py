@@ -101,10 +101,12 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
 
     packer, done = _Packer(), 0
     try:
-        with pq.ParquetFile(path, read_dictionary=["op", "side"]) as file:
-            count, names = file.metadata.num_rows, file.schema_arrow.names
-            if count > ROWS_MAX or any(names.count(name) != 1 for name in COLUMNS):
-                return None
+        held = pq.read_metadata(path)
+        count, schema = held.num_rows, held.schema
+        paths = [schema.column(place).path for place in range(held.num_columns)]
+        if count > ROWS_MAX or any(paths.count(name) != 1 for name in COLUMNS):
+            return None  # before a dictionary is asked for, which must be that of a known column
+        with pq.ParquetFile(path, metadata=held, read_dictionary=list(_WORDS)) as file:
             rows, numbers = np.empty(count, FLOW), np.empty(count, np.int64)
             for columns in _batches(file):
                 part = slice(done, done + len(columns["cmd"]))
