@@ -53,6 +53,7 @@ HEAD_1 = struct.Struct("<IQ16s")  # of version 1
 IDENTITY = struct.Struct("<IQ")  # what of a head is part of the identity
 HASH_BYTES = 16
 LINE_BYTES = 64
+CHUNK_BYTES = 2**21  # written at once: Linux can then keep and map it as one page of that size
 NO_SUM = bytes(HASH_BYTES)
 _PLACES = {name: place for name, (_, place, *_) in (COMMAND.fields or {}).items()}
 _KINDS = frozenset(int(kind) for kind in c.CommandKind)
