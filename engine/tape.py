@@ -213,8 +213,7 @@ class _Reader:
         self.path = path
         self.data = _mapped(path)
         self.size = len(self.data)
-        self.bytes = np.frombuffer(self.data, np.uint8)
-        self.address = self.bytes.ctypes.data
+        self.address = np.frombuffer(self.data, np.uint8).ctypes.data
         self.offset = 0
         fixed = self.take(HEADER.size, "a header")
         self.version, self.block_records, markets, text_bytes = sizes_of(path, fixed)
@@ -265,7 +264,7 @@ class _Reader:
             raise TapeError(self.path, self.offset, reason)
         start = self.offset
         self.offset += count * COMMAND.itemsize
-        rows = self.bytes[start : self.offset].view(COMMAND)
+        rows = np.frombuffer(self.data, COMMAND, count, start)
         return rows.copy() if self.is_first else rows
 
     def next_block(self) -> np.ndarray | None:

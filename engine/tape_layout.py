@@ -133,17 +133,18 @@ class Scan:
         self.time_ns = 0  # of the last row of all parts so far
         self._words = working_memory()
         self._words_at = self._words.ctypes.data
+        self._sum = self._words.data.cast("B")[8 * SUM : 8 * (SUM + 2)]
 
     def sum(self, rows: np.ndarray, at: int) -> bytes:
         """XXH3-128 of rows that were checked before and lie at the address `at`."""
         scan_rows(at, len(rows), 0, self.markets_count, self._words_at)
-        return self._words[SUM : SUM + 2].tobytes()
+        return bytes(self._sum)
 
     def check(self, rows: np.ndarray, at: int, summed: bool) -> tuple[bytes, int]:
         """(sum or zeros, the first row that no tape may hold, or their number)."""
         work_at = self._words_at if summed else 0
         fault = scan_rows(at, len(rows), self.time_ns, self.markets_count, work_at)
-        return self._words[SUM : SUM + 2].tobytes() if summed else NO_SUM, fault
+        return bytes(self._sum) if summed else NO_SUM, fault
 
     def fault(self, rows: np.ndarray, row: int) -> tuple[int, str]:
         """The byte of the field that is wrong in a row, and why."""

@@ -1,7 +1,7 @@
 """Rows of a tape in one pass: which of them no tape may hold, and XXH3-128 of their bytes.
 
-A span of rows is hashed and, while it is in the nearest cache, checked, so that the memory is
-read once. Eight rows are checked together; one after the other only where one of them is wrong.
+Every kilobyte is hashed and then, from the nearest cache, checked, so that memory is read once and
+at an even pace. Eight rows are checked together; one after the other only where one is wrong.
 The hash is XXH3 in its form for long inputs, which is the standard one above 240 bytes (four
 rows); its eight lanes are one vector. It finds damage and keeps nobody from forging.
 """
@@ -24,9 +24,9 @@ from engine.rows import COMMAND
 STRIPE_BYTES = 64
 BLOCK_STRIPES = 16  # until the lanes are scrambled; the secret moves on by a word a stripe
 BLOCK_BYTES = STRIPE_BYTES * BLOCK_STRIPES
-SPAN_ROWS = 128  # 9,216 bytes: nine blocks exactly
-LANES = 8  # words of a stripe; and rows that are checked at once, which are GROUP_STRIPES
+LANES = 8  # words of a stripe; and rows that are checked at once, a group
 GROUP_STRIPES = 9
+GROUP_BYTES = GROUP_STRIPES * STRIPE_BYTES
 AHEAD_BYTES = 16_384  # how far ahead memory is asked for: past the pages where hardware stops
 SECOND_CACHE = 2  # how near it is asked for: the nearest cache would be full of it
 
@@ -68,7 +68,7 @@ _ROW_BYTES = COMMAND.itemsize
 _CHECKED = [(COMMAND.fields or {})[name][1] // 8 for name in ("time_ns", "market_id", "reserved")]
 WORD = np.dtype("<i8")
 assert _KIND_MAX < 63, "kinds are the bits of one word"
-assert GROUP_STRIPES * STRIPE_BYTES == LANES * _ROW_BYTES
+assert GROUP_BYTES == LANES * _ROW_BYTES
 
 
 def working_memory() -> np.ndarray:
@@ -290,10 +290,12 @@ _faults = _faults_compiled if JIT else lambda rows_at, time_ns, markets_count: 1
 
 @inlined
 def _first_fault(rows_at, first, until, time_ns, markets_count, asks):
-    """The first row no tape may hold, or `until`; `time_ns` is the time before `first`. `asks`
-    for memory ahead, where hashing has not."""
+    """The first row no tape may hold, or `until`; `time_ns` is the time before row 0. `asks` for
+    memory ahead, where hashing has not."""
     rows = window_at(rows_at, until, COMMAND)
     index = first
+    if index > 0:
+        time_ns = rows[index - 1]["time_ns"]
     while index + LANES <= until:
         if asks:
             _ask(rows_at + index * _ROW_BYTES)
@@ -324,22 +326,19 @@ def scan_rows(rows_at, count, time_ns, markets_count, work_at):
     """
     size = count * _ROW_BYTES
     blocks = (size - 1) // BLOCK_BYTES if work_at != 0 else 0  # the last one is not scrambled
-    keys_at, block = work_at + 8 * _KEYS, 0
+    keys_at = work_at + 8 * _KEYS
     if work_at != 0:
         words = window_at(work_at, _WORDS, WORD)
-        for lane in range(8):
+        for lane in range(LANES):
             words[lane] = _LANES[lane]
-    first, fault = 0, count
-    while first < count:
-        until = min(first + SPAN_ROWS, count)
-        while block < blocks and (block + 1) * BLOCK_BYTES <= until * _ROW_BYTES:
-            _block(work_at, rows_at + block * BLOCK_BYTES)
-            block += 1
-        if fault == count:
-            found = _first_fault(rows_at, first, until, time_ns, markets_count, work_at == 0)
-            fault = found if found < until else count
-            time_ns = window_at(rows_at, until, COMMAND)[until - 1]["time_ns"]
-        first = until
+    sound, until = np.int64(0), np.int64(0)
+    for block in range(blocks):
+        _block(work_at, rows_at + block * BLOCK_BYTES)
+        if sound == until:  # no fault yet
+            until = (block + 1) * BLOCK_BYTES // GROUP_BYTES * LANES
+            sound = _first_fault(rows_at, sound, until, time_ns, markets_count, False)
+    if sound == until:
+        sound = _first_fault(rows_at, sound, count, time_ns, markets_count, work_at == 0)
     if work_at != 0:
         words = window_at(work_at, _WORDS, WORD)
         for stripe in range((size - 1 - blocks * BLOCK_BYTES) // STRIPE_BYTES):
@@ -347,4 +346,4 @@ def scan_rows(rows_at, count, time_ns, markets_count, work_at):
             _stripe(work_at, at, keys_at + 8 * stripe)
         _stripe(work_at, rows_at + size - STRIPE_BYTES, work_at + 8 * _LAST_KEY)
         _finish(words, size)
-    return fault
+    return sound
