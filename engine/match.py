@@ -200,7 +200,7 @@ BOOK_TYPES = (pl.Int64, pl.String, pl.Int64, pl.Int64)
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    """A CSV (gz too) or Parquet file as text columns; refuses a missing column or a null."""
+    """A CSV (gz too) or Parquet file as text columns; refuses what is missing or has no text."""
     try:
         parquet = path.suffix == ".parquet"
         frame = read_parquet_frame(path) if parquet else read_csv_frame(path)
@@ -209,6 +209,10 @@ def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise MatchError(f"{path.name}: header: expected the column {missing[0]}")
+    for name in columns:
+        kind = frame[name].dtype
+        if kind.is_nested() or kind in (pl.Binary, pl.Duration):  # these have no text
+            raise MatchError(f"{path.name}: {name}: expected text or whole numbers, got {kind}")
     return frame.select(columns)
 
 

@@ -15,6 +15,7 @@ from engine.rows import COMMAND
 from engine.tape_layout import (
     BLOCK_RECORDS_DEFAULT,
     BLOCK_RECORDS_MAX,
+    CHUNK_BYTES,
     HASH_BYTES,
     HEAD,
     HEAD_1,
@@ -99,6 +100,7 @@ class TapeWriter:
         self._offset = 0
         self._scan = Scan(len(metadata.markets))
         self._file: BinaryIO | None = None
+        self._chunk = bytearray()  # of the file, not written yet
 
     def __enter__(self) -> Self:
         text = msgspec.json.encode(self.metadata, order="deterministic")
@@ -165,6 +167,7 @@ class TapeWriter:
         if self._buffered:
             self._flush()
         self._put(0, self.records, self._buffer[:0])
+        self._file.write(self._chunk)
         if self._is_kept:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -189,8 +192,14 @@ class TapeWriter:
     def _write(self, *parts: bytes | memoryview) -> None:
         assert self._file is not None, "the tape is open"
         for part in parts:
-            self._file.write(part)
             self._offset += len(part)
+            while part:
+                room = CHUNK_BYTES - len(self._chunk)
+                self._chunk += part[:room]
+                part = part[room:]
+                if len(self._chunk) == CHUNK_BYTES:
+                    self._file.write(self._chunk)
+                    self._chunk.clear()
 
 
 class _Reader:
@@ -204,8 +213,7 @@ class _Reader:
         self.path = path
         self.data = _mapped(path)
         self.size = len(self.data)
-        self.bytes = np.frombuffer(self.data, np.uint8)
-        self.address = self.bytes.ctypes.data
+        self.address = np.frombuffer(self.data, np.uint8).ctypes.data
         self.offset = 0
         fixed = self.take(HEADER.size, "a header")
         self.version, self.block_records, markets, text_bytes = sizes_of(path, fixed)
@@ -256,7 +264,7 @@ class _Reader:
             raise TapeError(self.path, self.offset, reason)
         start = self.offset
         self.offset += count * COMMAND.itemsize
-        rows = self.bytes[start : self.offset].view(COMMAND)
+        rows = np.frombuffer(self.data, COMMAND, count, start)
         return rows.copy() if self.is_first else rows
 
     def next_block(self) -> np.ndarray | None:

@@ -53,6 +53,7 @@ HEAD_1 = struct.Struct("<IQ16s")  # of version 1
 IDENTITY = struct.Struct("<IQ")  # what of a head is part of the identity
 HASH_BYTES = 16
 LINE_BYTES = 64
+CHUNK_BYTES = 2**21  # written at once: Linux can then keep and map it as one page of that size
 NO_SUM = bytes(HASH_BYTES)
 _PLACES = {name: place for name, (_, place, *_) in (COMMAND.fields or {}).items()}
 _KINDS = frozenset(int(kind) for kind in c.CommandKind)
@@ -132,17 +133,18 @@ class Scan:
         self.time_ns = 0  # of the last row of all parts so far
         self._words = working_memory()
         self._words_at = self._words.ctypes.data
+        self._sum = self._words.data.cast("B")[8 * SUM : 8 * (SUM + 2)]
 
     def sum(self, rows: np.ndarray, at: int) -> bytes:
         """XXH3-128 of rows that were checked before and lie at the address `at`."""
         scan_rows(at, len(rows), 0, self.markets_count, self._words_at)
-        return self._words[SUM : SUM + 2].tobytes()
+        return bytes(self._sum)
 
     def check(self, rows: np.ndarray, at: int, summed: bool) -> tuple[bytes, int]:
         """(sum or zeros, the first row that no tape may hold, or their number)."""
         work_at = self._words_at if summed else 0
         fault = scan_rows(at, len(rows), self.time_ns, self.markets_count, work_at)
-        return self._words[SUM : SUM + 2].tobytes() if summed else NO_SUM, fault
+        return bytes(self._sum) if summed else NO_SUM, fault
 
     def fault(self, rows: np.ndarray, row: int) -> tuple[int, str]:
         """The byte of the field that is wrong in a row, and why."""

@@ -44,8 +44,9 @@ def node(exchange: Exchange, account_id: int = ALICE) -> tuple[int, int]:
     ids = exchange.block.table("ACCOUNTS")["account_id"]
     positions = exchange.block.table("POSITIONS")
     row = int(np.flatnonzero(ids[positions["account_row"]] == account_id)[-1])
-    prices = exchange.block.table("NODES")["price"]
-    return int(prices[2 * row]), int(prices[2 * row + 1])
+    triggers = exchange.block.table("NODES")["trigger"]
+    both = [int(triggers[row]), int(triggers[len(positions) + row])]
+    return max(0, *both), max(0, *(-trigger for trigger in both))
 
 
 def test_a_node_hangs_exactly_at_first():

@@ -251,7 +251,7 @@ def test_fills_move_positions_and_nobody_is_refused():
     assert not (events["kind"] == EventKind.REJECTED).any()
     lots = exchange.block.table("POSITIONS")["lots"]
     assert (lots != before["POSITIONS"]["lots"]).sum() > 50
-    assert (exchange.block.table("NODES")["price"] != before["NODES"]["price"]).sum() > 5
+    assert (exchange.block.table("NODES")["trigger"] != before["NODES"]["trigger"]).sum() > 5
 
 
 def test_cross_accounts_hold_five_different_markets():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -104,6 +105,33 @@ def test_parquet_and_gzip_say_the_same_as_csv(tmp_path):
     rows.write_csv(tmp_path / "c.csv.gz", compression="gzip")
     results = [run_match(tmp_path / name) for name in ("c.parquet", "c.csv", "c.csv.gz")]
     assert {(r.trades, r.qty, r.checksum) for r in results} == {(1, 2, results[0].checksum)}
+
+
+SOUND = {"cmd": 1, "ts_event_ns": 5, "op": "add", "order_id": 7, "side": "B", "price_ticks": 10}
+ODD_COLUMNS = [
+    (name, value, f"{name}: expected text or whole numbers, got {kind}")
+    for name in ("cmd", "op", "side", "price_ticks")
+    for value, kind in (
+        (["B"], "List(String)"),
+        ({"x": "B"}, "Struct("),
+        (b"\xff", "Binary"),
+        (timedelta(1), "Duration("),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [*((name, None, f"header: expected the column {name}") for name in SOUND), *ODD_COLUMNS],
+)
+def test_a_parquet_column_that_is_missing_or_no_text_is_refused(tmp_path, name, value, reason):
+    kept = {key: each for key, each in SOUND.items() if key != name}
+    odd = {} if value is None else {name: [value]}
+    frame = pl.DataFrame({**{key: [each] for key, each in kept.items()}, "size": [3], **odd})
+    frame.write_parquet(tmp_path / "c.parquet")
+    with pytest.raises(MatchError) as refusal:
+        run_match(tmp_path / "c.parquet")
+    assert str(refusal.value).startswith(f"c.parquet: {reason}")
 
 
 REFUSALS = {

@@ -12,11 +12,14 @@ import hostile_files
 import msgspec
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import match
+from engine.core.flow import FLOW
 from engine.importers import columnar, order_flow, plain, table
 from engine.importers.catalogue import KINDS, read_file
 from engine.importers.common import FormatError, MarketSpec
@@ -213,6 +216,48 @@ def test_chunks_of_order_flow_go_on_from_one_another(tmp_path, monkeypatch):
             compiled, parsed, used = both_ways(monkeypatch, match, "read_flow", work)
             assert compiled == parsed
             assert used == (lines == text)
+
+
+@pytest.mark.parametrize("words", [2, 62, 63, 64, 200])
+@pytest.mark.parametrize("has_empty", [False, True])
+def test_dictionaries_of_many_words_are_read_the_same(tmp_path, monkeypatch, words, has_empty):
+    """Words nobody uses are no fault; too many of them are left to the other reader."""
+    others = [f"x{number}" for number in range(words - 2)]
+    places = pa.array([words - 1, None if has_empty else 0], pa.int32())
+    columns = {
+        **{name: pa.array([1, 2]) for name in ("cmd", "ts_event_ns", "order_id", "size")},
+        "price_ticks": pa.array([5, None if has_empty else 5]),
+        "op": pa.DictionaryArray.from_arrays([words - 1, 0], ["reduce", *others, "limit"]),
+        "side": pa.DictionaryArray.from_arrays(places, ["B", *others, "A"]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    work = lambda: flow(tmp_path / "a.parquet")  # noqa: E731
+    compiled, parsed, used = both_ways(monkeypatch, match, "read_flow", work)
+    assert compiled == parsed
+    assert compiled[0] == [(2, 1, 2, 5, 1), (4, 2, 1, 0 if has_empty else 5, 2)]
+    assert used == (words <= 62)
+
+
+@pytest.mark.parametrize("place", [-1, -64, 1, 5, 62, 63, 64, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("has_empty", [False, True])
+def test_a_place_without_a_word_is_a_fault(place, has_empty):
+    """As a damaged file may have it; an empty side is a place of its own."""
+    places = pa.array([place, None if has_empty else 0], pa.int32())
+    column = pa.DictionaryArray.from_arrays(places, ["B"], safe=False)
+    if has_empty:
+        with pytest.raises(pa.ArrowInvalid):
+            order_flow._placed(column, order_flow.SIDES)
+        return
+    found, codes = order_flow._placed(column, order_flow.SIDES)
+    ops = order_flow._codes(["reduce"], order_flow.OPS)
+    numbers, zeros = [np.array([1, 2])] * 5, np.zeros(2, np.int32)
+    for side, is_sound in ((found, False), (zeros, True)):
+        columns = order_flow._Columns(numbers, [zeros, side], [ops, codes], has_missing=False)
+        rows, out = np.empty(2, FLOW), np.empty(2, np.int64)
+        assert order_flow._Packer().fits(columns, rows, out) is is_sound
+        columns = order_flow._Columns(numbers, [side, zeros], [ops, codes], has_missing=False)
+        assert order_flow._Packer().fits(columns, rows, out) is is_sound
+    assert out.tolist() == [1, 2]
 
 
 def test_a_market_named_at_length_is_compared_as_a_whole(tmp_path):

@@ -431,6 +431,16 @@ def test_floats_in_parquet_are_refused_because_they_are_not_exact(tmp_path):
     assert str(caught.value) == expected
 
 
+def test_names_of_accounts_in_lists_are_refused(tmp_path):
+    names = pl.concat_list(pl.col("account_id").cast(pl.String)).alias("account")
+    frame = pl.read_csv(write(tmp_path, GOOD), infer_schema=False).with_columns(names)
+    frame.drop("account_id").write_parquet(tmp_path / "p.parquet")
+    with pytest.raises(PopulationError) as caught:
+        read_population(tmp_path / "p.parquet", VENUE, STARTS)
+    expected = "column account: expected text, whole numbers or decimals, got List(String)"
+    assert str(caught.value) == f"p.parquet: {expected}"
+
+
 def test_isolated_positions_are_seeded_first_and_order_is_kept_otherwise(tmp_path):
     population = read_population(write(tmp_path, GOOD), VENUE, STARTS)
     rows = np.concatenate(list(population_commands(population, 9)))

@@ -1,6 +1,7 @@
 """What stands behind the hashes of a tape: its checks, its identity, the version before, XXH3."""
 
 import hashlib
+import io
 import struct
 
 import numpy as np
@@ -16,9 +17,11 @@ from test_tape import (
 )
 
 from engine import constants as c
+from engine import tape
 from engine.core import checksum
 from engine.rows import COMMAND
 from engine.tape import TapeError, read_tape, tape_info, verify_tape
+from engine.tape_layout import CHUNK_BYTES
 
 
 @pytest.fixture
@@ -66,13 +69,13 @@ def with_new_checks(data: bytes) -> bytearray:
 @pytest.mark.parametrize("count", [0, 3, 4, 10])
 def test_version_1_is_read_and_its_hash_is_the_hash(tmp_path, count):
     rows, path = rows_of(count), tmp_path / "a.tape"
-    tape = write(path, rows)
+    written = write(path, rows)
     (tmp_path / "old.tape").write_bytes(first_version(path.read_bytes(), rows))
     assert np.array_equal(read_all(tmp_path / "old.tape"), rows)
     old, new = verify_tape(tmp_path / "old.tape"), verify_tape(path)
     assert old == tape_info(tmp_path / "old.tape")
     assert (old.format_version, new.format_version) == (1, 2)
-    assert old.tape_hash == new.tape_hash == tape.tape_hash
+    assert old.tape_hash == new.tape_hash == written.tape_hash
 
 
 def test_every_altered_byte_of_version_1_is_refused(tmp_path, tape_bytes):
@@ -130,6 +133,15 @@ def test_the_sum_of_rows_is_the_published_hash(count):
     assert high_first.tobytes().hex() == XXH3_128[count]
 
 
+FAULTS = [
+    *(("kind", kind) for kind in range(-1, 80) if kind not in list(c.CommandKind)),
+    *(("kind", kind) for kind in (128, 2**15 - 1, -(2**15), 1 - 2**15)),
+    *(("market_id", market) for market in (3, 2**16, 2**31 - 1, -1, -(2**31))),
+    *(("reserved", value) for value in (1, 2**15 - 1, -1, -(2**15))),
+    *(("time_ns", time) for time in (999, 0, -1, -(2**63), c.TIME_MAX_NS + 1, 2**63 - 1)),
+]
+
+
 @pytest.mark.parametrize("summed", [False, True])
 def test_the_first_fault_is_found_wherever_it_stands(summed):
     rows, words = rows_of(300), checksum.working_memory()
@@ -138,10 +150,48 @@ def test_the_first_fault_is_found_wherever_it_stands(summed):
     assert checksum.scan_rows(at, 300, 1_001, 2, work_at) == 0
     for row in (0, 1, 126, 127, 128, 129, 255, 256, 299):
         kept = rows[row].copy()
-        for field, value in (("kind", 0), ("kind", 77), ("reserved", 1), ("market_id", 3),
-                             ("market_id", -1), ("time_ns", 999),
-                             ("time_ns", c.TIME_MAX_NS + 1)):  # fmt: skip
+        for field, value in FAULTS:
             rows[field][row] = value
             rows["reserved"][299] = 1  # a later fault changes nothing
             assert checksum.scan_rows(at, 300, 1_000, 2, work_at) == row
             rows["reserved"][299], rows[row] = 0, kept
+
+
+@pytest.mark.parametrize("row", range(16))
+def test_one_of_eight_rows_is_enough(row):
+    """Rows are checked in eights, of which nothing but the checked fields may decide."""
+    sound = np.frombuffer(np.random.default_rng(row).bytes(17 * 72), np.uint8).view(COMMAND).copy()
+    sound["time_ns"], sound["market_id"] = 2_000 + np.arange(17), np.arange(17) % 3
+    sound["kind"], sound["reserved"] = list(c.CommandKind)[:17], 0
+    unaligned = np.zeros(17 * 72 + 1, np.uint8)[1:].view(COMMAND)
+    for rows in (sound.copy(), unaligned):
+        rows[:] = sound
+        at = rows.ctypes.data
+        assert checksum.scan_rows(at, 17, 2_000, 2, 0) == 17
+        for field, value in (
+            *FAULTS,
+            ("time_ns", int(sound["time_ns"][row - 1 if row else 0]) - 1),
+        ):
+            rows[field][row] = value
+            assert checksum.scan_rows(at, 17, 2_000, 2, 0) == row, (field, value)
+            rows[row] = sound[row]
+        rows["time_ns"][: row + 1] = c.TIME_MAX_NS
+        assert checksum.scan_rows(at, 17, c.TIME_MAX_NS, 2, 0) == row + 1
+
+
+def test_a_file_is_written_in_pieces_of_one_large_page(tmp_path, monkeypatch):
+    """A system that writes such pieces where they begin on one keeps each as one page."""
+    rows, sizes = rows_of(70_000), []
+
+    class Sizes(io.FileIO):
+        def write(self, data):
+            sizes.append((self.tell(), len(data)))
+            return super().write(data)
+
+    monkeypatch.setattr(tape, "open", lambda path, mode: io.BufferedWriter(Sizes(path, "w")), False)
+    write(tmp_path / "a.tape", rows, 16_384, pieces=7)
+    monkeypatch.undo()
+    total = (tmp_path / "a.tape").stat().st_size
+    starts = range(0, total, CHUNK_BYTES)
+    assert sizes == [(start, min(CHUNK_BYTES, total - start)) for start in starts]
+    assert np.array_equal(read_all(tmp_path / "a.tape"), rows)

@@ -43,11 +43,21 @@ from engine.core.ledger import (
 from engine.core.levels import is_below_backstop, put_off, wait
 from engine.core.liquidation_orders import hand_over, trade_order
 from engine.core.margin import notional, order_price, price_beside, value
-from engine.core.orders import match, rest, trade_off_book
+from engine.core.matching import match, trade_off_book
+from engine.core.orders import rest
 from engine.core.policies import amounts_at, columns_at
-from engine.core.position import find_position
+from engine.core.position import find_position, get_position
 from engine.core.sizing import bankruptcy, touch_price
-from engine.core.state import H, accounts, cases, header, markets, positions, volunteers
+from engine.core.state import (
+    H,
+    accounts,
+    cases,
+    header,
+    leg_links,
+    markets,
+    positions,
+    volunteers,
+)
 
 NET = PositionSide.NET.value
 BACKSTOP = SystemAccount.BACKSTOP.value
@@ -65,12 +75,10 @@ def offer(s, market_id, lots, price):
     fund = fund_row(s, market_id)
     limit = order_price(markets(s)[market_id], lots, price)
     side = Side.SELL.value if lots > 0 else Side.BUY.value
-    trade, oldest = Cause.TRADE.value, SelfTrade.CANCEL_OLDEST.value
-    left, _, _ = match(
-        s, fund, order_id, market_id, side, NET, abs(lots), limit, 0, oldest, trade, 0
-    )
+    leg, oldest = get_position(s, fund, market_id, NET), SelfTrade.CANCEL_OLDEST.value
+    left, _, _ = match(s, leg, order_id, side, abs(lots), limit, 0, oldest, Cause.TRADE.value)
     if left > 0:
-        rest(s, fund, order_id, market_id, side, NET, limit, left, 0, oldest)
+        rest(s, leg, order_id, side, limit, left, 0, oldest)
 
 
 @part(NOTHING)
@@ -122,6 +130,9 @@ def leg_after(s, account_row, position_row, market_id):
     return row
 
 
+CHOSEN = -1  # a volunteer's lots are negative while it is chosen for the present round
+
+
 @kernel
 def is_ready(s, row, bankrupt_row, price):
     """Part of R116: a volunteer who would stay solvent."""
@@ -153,7 +164,7 @@ def assign(s, position_row, price):
             row = leg_after(s, account_row, 0, market_id)
             while row != 0:
                 if is_ready(s, row, position_row, price):
-                    positions(s)[row]["chosen"] = 1
+                    volunteers(s)[row] *= CHOSEN
                     count += 1
                 row = leg_after(s, account_row, row, market_id)
         if count == 0:
@@ -164,8 +175,8 @@ def assign(s, position_row, price):
         for account_row in range(1, words[H.ACCOUNTS_COUNT] + 1):
             row = leg_after(s, account_row, 0, market_id)
             while row != 0:
-                if positions(s)[row]["chosen"] != 0:
-                    positions(s)[row]["chosen"] = 0
+                if volunteers(s)[row] < 0:
+                    volunteers(s)[row] *= CHOSEN
                     assign_to(s, position_row, row, share, price)
                 row = leg_after(s, account_row, row, market_id)
 
@@ -392,7 +403,7 @@ def share_loss(s, account_row, domain_row, market_id, missing):
     while row != 0:
         if not is_system(s, table[row]["account_row"]):
             total += abs(table[row]["lots"])
-        row = table[row]["market_next"]
+        row = leg_links(s)[row]
     if total == 0:
         return False
     collected = 0

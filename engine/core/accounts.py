@@ -39,13 +39,12 @@ from engine.core.ledger import (
 )
 from engine.core.ledger import move_margin as transfer_margin
 from engine.core.margin import fits_tiers, notional, worst_lots
-from engine.core.orders import trade_off_book
+from engine.core.matching import trade_off_book
 from engine.core.position import find_position, get_position
 from engine.core.records import WAITS
-from engine.core.slots import find_row, insert_row
+from engine.core.slots import find_account, register_account
 from engine.core.state import (
     H,
-    account_slots,
     accounts,
     cases,
     header,
@@ -56,12 +55,6 @@ from engine.core.state import (
 )
 
 NET, LONG, SHORT = PositionSide.NET.value, PositionSide.LONG.value, PositionSide.SHORT.value
-
-
-@inlined
-def find_account(s, account_id):
-    """Row of an account, 0 if unknown."""
-    return find_row(account_slots(s), account_id)
 
 
 @inlined
@@ -101,7 +94,7 @@ def open_account(s, command):
     row = words[H.ACCOUNTS_COUNT]
     accounts(s)[row]["account_id"] = account_id
     accounts(s)[row]["hedge"] = 1 if command["flags"] & Flag.HEDGE else 0
-    insert_row(account_slots(s), account_id, row)
+    register_account(s, row)
     emit_account(s, EventKind.ACCOUNT_OPENED, row, 0, 0, 0, command["flags"])
     return OK
 

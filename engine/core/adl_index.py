@@ -38,6 +38,7 @@ from engine.core.state import (
     adl_order,
     adl_used,
     header,
+    leg_links,
     markets,
     positions,
 )
@@ -280,7 +281,7 @@ def sample_side(s, market_id, long, stride, own):
                 adl_order(s)[count] = value
                 count += 1
             seen += 1
-        row = positions(s)[row]["market_next"]
+        row = leg_links(s)[row]
     if count == 0:
         adl_order(s)[0] = 0
         return 1
@@ -330,7 +331,7 @@ def clear_side(s, market_id, long):
             adl_nodes(s)[row]["place"] = 0
         if is_of_side(s, row, long):
             count += 1
-        row = positions(s)[row]["market_next"]
+        row = leg_links(s)[row]
     return count
 
 
@@ -365,7 +366,7 @@ def index_side(s, market_id, long):
     while row != 0:
         if is_of_side(s, row, long):
             link(s, row, grid)
-        row = positions(s)[row]["market_next"]
+        row = leg_links(s)[row]
     side["mark_price"] = market["mark_price"]
     side["work_left"] = WORK_MIN + WORK_FACTOR * count
     if side["live"] == 0:

@@ -37,7 +37,6 @@ from engine.core.state import (
     fetch_adl_node,
     fetch_adl_used,
     fetch_position,
-    fetch_position_end,
     header,
     markets,
     touched,
@@ -220,7 +219,6 @@ def fetch_leg(s, row):
     """Ask for the lines that ranking a leg reads."""
     fetch_adl_node(s, row)
     fetch_position(s, row)
-    fetch_position_end(s, row)
 
 
 @kernel

@@ -29,12 +29,12 @@ from engine.core.book import (
     opposite,
     signed,
 )
-from engine.core.kernel import INT, inlined, kernel, part
-from engine.core.ledger import case_row, cross_equity, requirement_with
+from engine.core.kernel import inlined, kernel
+from engine.core.ledger import case_row, equity_and_requirement
 from engine.core.margin import fee, fits_tiers, initial_margin, notional, value, worst_lots
 from engine.core.orders import reducible_lots
-from engine.core.position import find_position
 from engine.core.state import H, accounts, cases, header, markets, orders, positions
+from engine.core.tickets import command_of
 
 OK = 0
 ORDER_FLAGS = int(Flag.REDUCE_ONLY | Flag.POST_ONLY)
@@ -120,16 +120,14 @@ def check_prices(market, command, priced, stop):
 
 
 @kernel
-def check_room(s, account_row, market_id, position_side):
-    """Implements R07."""
+def check_room(s, account_row, leg):
+    """Implements R07; leg 0: it is yet to be made."""
     words = header(s)
     if accounts(s)[account_row]["orders_count"] >= ORDERS_PER_ACCOUNT_MAX:
         return Reject.TOO_MANY_ORDERS.value
     if words[H.ORDERS_COUNT] - words[H.CURVE_ORDERS_COUNT] >= words[H.USER_ORDERS_MAX]:
         return Reject.ORDERS_FULL.value
-    if find_position(s, account_row, market_id, position_side) == 0 and (
-        words[H.USER_POSITIONS_COUNT] >= words[H.USER_POSITIONS_MAX]
-    ):
+    if leg == 0 and words[H.USER_POSITIONS_COUNT] >= words[H.USER_POSITIONS_MAX]:
         return Reject.POSITIONS_FULL.value
     return OK
 
@@ -174,29 +172,19 @@ def market_limit(market, side):
     return market["price_max"] if side == Side.BUY else market["price_min"]
 
 
-@part(INT)
-def check_risk(
-    s,
-    account_row,
-    market_id,
-    side,
-    position_side,
-    order_type,
-    time_in_force,
-    price,
-    lots,
-    flags,
-    self_trade,
-):
+@kernel
+def check_risk(s, ticket_at, account_row, leg, flags):
     """Implements R08: checks against prices and money, for new, amended and triggered orders."""
+    order = command_of(ticket_at)
+    market_id, side = order["market_id"], order["side"]
+    price, lots = order["price"], order["lots"]
     market = markets(s)[market_id]
     if market["mark_price"] == 0:
         return Reject.NO_MARK_PRICE.value
-    limited = order_type == OrderType.LIMIT
+    limited = order["order_type"] == OrderType.LIMIT
     banded = limited and market["price_band_ppm"] != 0
     if banded and not crosses(side, band_edge(market, side), price):
         return Reject.OUTSIDE_PRICE_BAND.value
-    leg = find_position(s, account_row, market_id, position_side)
     if flags & Flag.REDUCE_ONLY:
         if reducible_lots(s, leg, side) == 0:
             return Reject.NOTHING_TO_REDUCE.value
@@ -212,11 +200,11 @@ def check_risk(
     best = best_price(market, opposite(side))
     if flags & Flag.POST_ONLY and best != 0 and crosses(side, price, best):
         return Reject.POST_ONLY_WOULD_CROSS.value
-    if time_in_force == TimeInForce.FOK:
+    if order["time_in_force"] == TimeInForce.FOK:
         limit = price if limited else market_limit(market, side)
         if flags & Flag.REDUCE_ONLY and reducible_lots(s, leg, side) < lots:
             return Reject.FOK_NOT_FILLABLE.value
-        if not is_fillable(s, account_row, market_id, side, lots, limit, self_trade):
+        if not is_fillable(s, account_row, market_id, side, lots, limit, order["self_trade"]):
             return Reject.FOK_NOT_FILLABLE.value
     return OK
 
@@ -246,13 +234,13 @@ def check_margin(s, account_row, leg, market_id, side, lots, paid_price):
     watched = header(s)[H.RESTRICT] != 0  # else nobody is restricted
     if watched and cases(s)[case_row(s, account_row, domain)]["level"] & Level.RESTRICTED != 0:
         return Reject.RESTRICTED.value
-    needed = requirement_with(s, account_row, leg, more_buy, more_sell)
+    equity, needed = equity_and_requirement(s, account_row, leg, more_buy, more_sell)
     if leg == 0:
         needed += initial_margin(s, market, after, size, leverage)
     change = signed(side, lots)
     loss = value(market, change, paid_price) - value(market, change, mark)
     cost = max(0, loss) + fee(notional(market, lots, paid_price), market["taker_fee_ppm"])
-    if cross_equity(s, account_row) - cost < needed:
+    if equity - cost < needed:
         return Reject.INSUFFICIENT_MARGIN.value
     return OK
 

@@ -26,9 +26,9 @@ from engine.core.margin import (
     tier_of,
     tier_row,
 )
-from engine.core.records import ESCALATED, WAITS
+from engine.core.records import ESCALATED, FAVOURED, WAITS
 from engine.core.state import H, accounts, cases, header, markets, nodes, positions, tiers
-from engine.core.triggers import DOWN, UP, link_node
+from engine.core.triggers import DOWN, UP, link_node, node_against, node_in_favour
 
 FAR = 2**61  # more than any notional: no level there
 REACH_MAX = 2**50  # of a leg, so that those of all legs have a sum
@@ -181,6 +181,16 @@ def tier_floor(s, position_row, held):
     return tiers(s)[row - 1]["notional_to"] if row > market["tier_row"] else 0
 
 
+@inlined
+def hang(s, position_row, against, first, second):
+    """Hang a leg at a price in the direction against it, and at one in its favour; 0: nowhere."""
+    market_id = positions(s)[position_row]["market_id"]
+    sign = 1 if against == DOWN else -1
+    link_node(s, node_against(position_row), market_id, sign * first)
+    if second != 0 or positions(s)[position_row]["beside"] & FAVOURED != 0:
+        link_node(s, node_in_favour(s, position_row), market_id, -sign * second)
+
+
 @part(NOTHING)
 def place_leg(s, position_row, slack, gap, times_ppm, restrict):
     """Hang a leg for its shares of slack and gap; a gap of FAR: its domain is below no level."""
@@ -191,8 +201,14 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
     in_favour = DOWN if position["lots"] < 0 else UP
     if position["lots"] == 0 or has_worst_case(s, position_row):
         near = has_worst_case(s, position_row)
-        link_node(s, position_row, DOWN, clamped(market, DOWN, market["mark_price"]) * near)
-        link_node(s, position_row, UP, clamped(market, UP, market["mark_price"]) * near)
+        mark = market["mark_price"]
+        hang(
+            s,
+            position_row,
+            against,
+            clamped(market, against, mark) * near,
+            clamped(market, in_favour, mark) * near,
+        )
         return
     size, held = abs(position["lots"]), position_notional(s, position_row)
     linear = market["payoff"] == Payoff.LINEAR
@@ -231,8 +247,8 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
     if steep and not grows:
         second = market["mark_price"]
         first = nearer(against, first, market["mark_price"]) if gap < FAR else first
-    link_node(s, position_row, against, clamped(market, against, first))
-    link_node(s, position_row, in_favour, clamped(market, in_favour, second))
+    first = clamped(market, against, first)
+    hang(s, position_row, against, first, clamped(market, in_favour, second))
 
 
 @kernel
@@ -241,12 +257,15 @@ def reach_of(s, position_row):
     ends; -1 if that does not simply follow from where the node hangs. And whether it hangs."""
     position = positions(s)[position_row]
     lots = position["lots"]
-    rising, falling = nodes(s)[2 * position_row + UP]["price"], nodes(s)[2 * position_row]["price"]
+    against = nodes(s)[node_against(position_row)]["trigger"]
+    favoured = position["beside"] & FAVOURED != 0
     if lots == 0:
-        return (0 if rising == 0 and falling == 0 else -1), 0
+        return (0 if against == 0 and not favoured else -1), 0
     market = markets(s)[position["market_id"]]
-    against, in_favour = (falling, rising) if lots > 0 else (rising, falling)
-    if market["plain"] == 0 or market["payoff"] != Payoff.LINEAR or in_favour != 0:
+    if market["plain"] == 0 or market["payoff"] != Payoff.LINEAR or favoured:
+        return -1, 0
+    against = against if lots > 0 else -against
+    if against < 0:
         return -1, 0
     hangs = 1 if against != 0 else 0
     if hangs == 0:

@@ -8,7 +8,14 @@ from engine.core.margin import notional, value
 from engine.core.policies import OPTION_WORDS, columns_at, share_out
 from engine.core.position import find_position
 from engine.core.records import INT64
-from engine.core.state import H, accounts, header, markets, positions
+from engine.core.state import (
+    H,
+    accounts,
+    header,
+    leg_links,
+    markets,
+    positions,
+)
 from engine.core.windows import window_at
 
 LEG_BITS = 2  # of the identifier of a candidate
@@ -53,7 +60,7 @@ def count_bearers(s, market_id, side, winners, without_row):
         mine = account_row == without_row or is_system(s, account_row)
         if not mine and bears(s, row, side, winners):
             count += 1
-        row = positions(s)[row]["market_next"]
+        row = leg_links(s)[row]
     return count
 
 

@@ -1,11 +1,14 @@
 """Rows of a tape in one pass: which of them no tape may hold, and XXH3-128 of their bytes.
 
-A span of rows is hashed and, while it is in the nearest cache, checked, so that the memory is
-read once. The hash is XXH3 in its form for long inputs, which is the standard one above 240 bytes
-(four rows); its eight lanes are one vector. It finds damage and keeps nobody from forging.
+Every kilobyte is hashed and then, from the nearest cache, checked, so that memory is read once and
+at an even pace. Eight rows are checked together; one after the other only where one is wrong.
+The hash is XXH3 in its form for long inputs, which is the standard one above 240 bytes (four
+rows); its eight lanes are one vector. It finds damage and keeps nobody from forging.
 """
 
 import ctypes
+import functools
+import struct
 
 import numpy as np
 from llvmlite import ir
@@ -21,8 +24,11 @@ from engine.rows import COMMAND
 STRIPE_BYTES = 64
 BLOCK_STRIPES = 16  # until the lanes are scrambled; the secret moves on by a word a stripe
 BLOCK_BYTES = STRIPE_BYTES * BLOCK_STRIPES
-SPAN_ROWS = 128  # 9,216 bytes: nine blocks exactly
-AHEAD_BYTES = 6_144  # how far ahead memory is asked for: past the page where hardware stops
+LANES = 8  # words of a stripe; and rows that are checked at once, a group
+GROUP_STRIPES = 9
+GROUP_BYTES = GROUP_STRIPES * STRIPE_BYTES
+AHEAD_BYTES = 16_384  # how far ahead memory is asked for: past the pages where hardware stops
+SECOND_CACHE = 2  # how near it is asked for: the nearest cache would be full of it
 
 _SECRET = bytes.fromhex(
     "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
@@ -55,11 +61,14 @@ _LOW_27, _LOW_32 = 2**27 - 1, 2**32 - 1
 _KEYS, _LAST_KEY, _LOW_KEY, _HIGH_KEY, SUM, _WORDS = 8, 32, 40, 48, 56, 64
 _SECRET_ENDS = {_LAST_KEY: 121, _LOW_KEY: 11, _HIGH_KEY: 117}  # bytes at which they begin
 _KINDS_KNOWN = sum(1 << int(kind) for kind in c.CommandKind)
+_KINDS_UNKNOWN = 2**64 - 1 - _KINDS_KNOWN
 _KIND_MAX = int(max(c.CommandKind))
 _TIME_MAX_NS = c.TIME_MAX_NS
 _ROW_BYTES = COMMAND.itemsize
+_CHECKED = [(COMMAND.fields or {})[name][1] // 8 for name in ("time_ns", "market_id", "reserved")]
 WORD = np.dtype("<i8")
 assert _KIND_MAX < 63, "kinds are the bits of one word"
+assert GROUP_BYTES == LANES * _ROW_BYTES
 
 
 def working_memory() -> np.ndarray:
@@ -76,12 +85,33 @@ def working_memory() -> np.ndarray:
 # -- eight lanes at once ----------------------------------------------------------------------
 
 _WORD = ir.IntType(64)
-_VECTOR = ir.VectorType(_WORD, 8)
-_NEIGHBOURS = ir.Constant(ir.VectorType(ir.IntType(32), 8), [1, 0, 3, 2, 5, 4, 7, 6])
+_PLACE = ir.IntType(32)
+_VECTOR, _PLACES = ir.VectorType(_WORD, LANES), ir.VectorType(_PLACE, LANES)
+_CHOICE = ir.VectorType(ir.IntType(1), LANES)
+_NEIGHBOURS = ir.Constant(_PLACES, [1, 0, 3, 2, 5, 4, 7, 6])
+
+
+def _key(stripe: int) -> ir.Constant:
+    """The part of the secret for a stripe; after the last one, that for scrambling."""
+    return ir.Constant(_VECTOR, list(struct.unpack_from("<8q", _SECRET, 8 * stripe)))
 
 
 def _all(value: int) -> ir.Constant:
-    return ir.Constant(_VECTOR, [value] * 8)
+    return ir.Constant(_VECTOR, [value] * LANES)
+
+
+def _loaded(builder, address, align, offset=0):
+    """Eight words at an address."""
+    place = builder.add(address, ir.Constant(_WORD, offset))
+    return builder.load(builder.inttoptr(place, _VECTOR.as_pointer()), align=align)
+
+
+def _taken(builder, lanes, data, key):
+    """The lanes after 64 more bytes."""
+    mixed = builder.xor(data, key)
+    halves = builder.and_(mixed, _all(_LOW_32)), builder.lshr(mixed, _all(32))
+    swapped = builder.shuffle_vector(data, data, _NEIGHBOURS)
+    return builder.add(builder.add(lanes, swapped), builder.mul(*halves))
 
 
 @intrinsic
@@ -89,45 +119,100 @@ def _stripe_compiled(typing_context, lanes_at, data_at, key_at):
     """Take 64 bytes into the lanes."""
 
     def codegen(context, builder, signature, args):
-        places = [builder.inttoptr(arg, _VECTOR.as_pointer()) for arg in args]
-        lanes = builder.load(places[0], align=STRIPE_BYTES)
-        data, key = builder.load(places[1], align=1), builder.load(places[2], align=8)
-        mixed = builder.xor(data, key)
-        halves = builder.and_(mixed, _all(_LOW_32)), builder.lshr(mixed, _all(32))
-        swapped = builder.shuffle_vector(data, data, _NEIGHBOURS)
-        lanes = builder.add(builder.add(lanes, swapped), builder.mul(*halves))
-        builder.store(lanes, places[0], align=STRIPE_BYTES)
+        lanes, data = _loaded(builder, args[0], STRIPE_BYTES), _loaded(builder, args[1], 1)
+        lanes = _taken(builder, lanes, data, _loaded(builder, args[2], 8))
+        builder.store(lanes, builder.inttoptr(args[0], _VECTOR.as_pointer()), align=STRIPE_BYTES)
         return context.get_dummy_value()
 
     return types.none(types.int64, types.int64, types.int64), codegen
 
 
 @intrinsic
-def _scramble_compiled(typing_context, lanes_at, key_at):
+def _block_compiled(typing_context, lanes_at, data_at):
+    """Take BLOCK_BYTES into the lanes, which stay in a register meanwhile, and scramble them; ask
+    for the memory ahead. The secret is part of the code, so that no key lies across two lines."""
+
     def codegen(context, builder, signature, args):
-        places = [builder.inttoptr(arg, _VECTOR.as_pointer()) for arg in args]
-        lanes = builder.load(places[0], align=STRIPE_BYTES)
+        lanes = _loaded(builder, args[0], STRIPE_BYTES)
+        for stripe in range(BLOCK_STRIPES):
+            _ask_for(builder, args[1], AHEAD_BYTES + stripe * STRIPE_BYTES)
+            data = _loaded(builder, args[1], 1, stripe * STRIPE_BYTES)
+            lanes = _taken(builder, lanes, data, _key(stripe))
         lanes = builder.xor(lanes, builder.lshr(lanes, _all(47)))
-        lanes = builder.xor(lanes, builder.load(places[1], align=8))
-        builder.store(builder.mul(lanes, _all(_SCRAMBLE)), places[0], align=STRIPE_BYTES)
+        lanes = builder.mul(builder.xor(lanes, _key(BLOCK_STRIPES)), _all(_SCRAMBLE))
+        builder.store(lanes, builder.inttoptr(args[0], _VECTOR.as_pointer()), align=STRIPE_BYTES)
         return context.get_dummy_value()
 
     return types.none(types.int64, types.int64), codegen
 
 
-@intrinsic
-def _prefetch_compiled(typing_context, address):
+def _ask_for(builder, address, offset):
     """Ask for the cache line at an address; one outside of any memory does no harm."""
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    flags = [ir.Constant(flag, value) for value in (0, SECOND_CACHE, 1)]  # to read, how near, data
+    place = builder.add(address, ir.Constant(_WORD, offset))
+    builder.call(function, [builder.inttoptr(place, byte), *flags])
+
+
+@intrinsic
+def _ask_compiled(typing_context, rows_at):
+    """Ask for the memory ahead of eight rows."""
 
     def codegen(context, builder, signature, args):
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        flags = [ir.Constant(flag, value) for value in (0, 3, 1)]  # to read, keep, data
-        builder.call(function, [builder.inttoptr(args[0], byte), *flags])
+        for line in range(GROUP_STRIPES):
+            _ask_for(builder, args[0], AHEAD_BYTES + line * STRIPE_BYTES)
         return context.get_dummy_value()
 
     return types.none(types.int64), codegen
+
+
+def _spread(builder, value):
+    """A word in every lane."""
+    one = builder.insert_element(_all(0), value, ir.Constant(_PLACE, 0))
+    return builder.shuffle_vector(one, one, ir.Constant(_PLACES, [0] * LANES))
+
+
+def _of_rows(builder, lines, word):
+    """One word of each of eight rows, in some order: rows are nine words long, so that it lies in
+    another lane of each."""
+    taken = lines[word // LANES]
+    for row in range(1, LANES):
+        line, lane = divmod(row * GROUP_STRIPES + word, LANES)
+        here = ir.Constant(_CHOICE, [place == lane for place in range(LANES)])
+        taken = builder.select(here, lines[line], taken)
+    return taken
+
+
+@intrinsic
+def _faults_compiled(typing_context, rows_at, time_ns, markets_count):
+    """Not 0 where no tape may hold one of eight rows; `time_ns` is the time before them.
+
+    Each condition is a word that is negative where the condition does not hold.
+    """
+
+    def codegen(context, builder, signature, args):
+        lines = [_loaded(builder, args[0], 1, at * STRIPE_BYTES) for at in range(GROUP_STRIPES)]
+        times, middles, lasts = (_of_rows(builder, lines, word) for word in _CHECKED)
+        turned = ir.Constant(_PLACES, [LANES, *range(LANES - 1)])  # row i has lane i of `times`
+        before = builder.shuffle_vector(times, _spread(builder, args[1]), turned)
+        markets = builder.and_(middles, _all(_LOW_32))
+        kinds = builder.and_(builder.lshr(middles, _all(32)), _all(0xFFFF))
+        left = builder.sub(_all(63), kinds)  # to shift the bit of a kind up to the sign
+        signs = (
+            builder.sub(times, before),
+            builder.sub(_all(_TIME_MAX_NS), times),
+            builder.sub(_spread(builder, args[2]), markets),
+            left,
+            builder.shl(_all(_signed(_KINDS_UNKNOWN)), builder.and_(left, _all(63))),
+            builder.sub(_all(0), builder.lshr(lasts, _all(48))),
+        )
+        wrong = functools.reduce(builder.or_, signs, times)
+        faults = builder.bitcast(builder.icmp_signed("<", wrong, _all(0)), ir.IntType(LANES))
+        return builder.zext(faults, _WORD)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -172,9 +257,12 @@ def _stripe_plain(lanes_at, data_at, key_at):
     lanes += data.reshape(4, 2)[:, ::-1].ravel() + (mixed & np.uint64(_LOW_32)) * (mixed >> 32)
 
 
-def _scramble_plain(lanes_at, key_at):
+def _block_plain(lanes_at, data_at):
+    secret = np.frombuffer(_SECRET, np.uint8)
+    for stripe in range(BLOCK_STRIPES):
+        _stripe_plain(lanes_at, data_at + stripe * STRIPE_BYTES, secret.ctypes.data + 8 * stripe)
     lanes = _lanes_at(lanes_at)
-    lanes ^= (lanes >> 47) ^ _lanes_at(key_at)
+    lanes ^= (lanes >> 47) ^ _lanes_at(secret.ctypes.data + 8 * BLOCK_STRIPES)
     lanes *= np.uint64(_SCRAMBLE)
 
 
@@ -191,9 +279,10 @@ def _finish_plain(words, size):
 
 
 _stripe = _stripe_compiled if JIT else _stripe_plain
-_scramble = _scramble_compiled if JIT else _scramble_plain
+_block = _block_compiled if JIT else _block_plain
 _finish = _finish_compiled if JIT else _finish_plain
-_prefetch = _prefetch_compiled if JIT else lambda address: None
+_ask = _ask_compiled if JIT else lambda rows_at: None
+_faults = _faults_compiled if JIT else lambda rows_at, time_ns, markets_count: 1  # look closer
 
 
 # -- rows -------------------------------------------------------------------------------------
@@ -201,22 +290,31 @@ _prefetch = _prefetch_compiled if JIT else lambda address: None
 
 @inlined
 def _first_fault(rows_at, first, until, time_ns, markets_count, asks):
-    """The first row no tape may hold, or `until`; `time_ns` is the time before `first`. `asks`
-    for memory ahead, where hashing has not."""
+    """The first row no tape may hold, or `until`; `time_ns` is the time before row 0. `asks` for
+    memory ahead, where hashing has not."""
     rows = window_at(rows_at, until, COMMAND)
-    for index in range(first, until):
+    index = first
+    if index > 0:
+        time_ns = rows[index - 1]["time_ns"]
+    while index + LANES <= until:
         if asks:
-            _prefetch(rows_at + index * _ROW_BYTES + AHEAD_BYTES)
+            _ask(rows_at + index * _ROW_BYTES)
+        if _faults(rows_at + index * _ROW_BYTES, time_ns, markets_count) != 0:
+            break
+        index += LANES
+        time_ns = rows[index - 1]["time_ns"]
+    while index < until:
         row = rows[index]
         now_ns, kind, market_id = row["time_ns"], np.int64(row["kind"]), row["market_id"]
         if now_ns < time_ns or now_ns > _TIME_MAX_NS or row["reserved"] != 0:
-            return index
+            break
         if kind < 0 or kind > _KIND_MAX or _KINDS_KNOWN >> kind & 1 == 0:
-            return index
+            break
         if market_id < 0 or market_id > markets_count:
-            return index
+            break
         time_ns = now_ns
-    return until
+        index += 1
+    return index
 
 
 @entry
@@ -228,26 +326,19 @@ def scan_rows(rows_at, count, time_ns, markets_count, work_at):
     """
     size = count * _ROW_BYTES
     blocks = (size - 1) // BLOCK_BYTES if work_at != 0 else 0  # the last one is not scrambled
-    keys_at, block = work_at + 8 * _KEYS, 0
+    keys_at = work_at + 8 * _KEYS
     if work_at != 0:
         words = window_at(work_at, _WORDS, WORD)
-        for lane in range(8):
+        for lane in range(LANES):
             words[lane] = _LANES[lane]
-    first, fault = 0, count
-    while first < count:
-        until = min(first + SPAN_ROWS, count)
-        while block < blocks and (block + 1) * BLOCK_BYTES <= until * _ROW_BYTES:
-            for stripe in range(BLOCK_STRIPES):
-                at = rows_at + block * BLOCK_BYTES + stripe * STRIPE_BYTES
-                _prefetch(at + AHEAD_BYTES)
-                _stripe(work_at, at, keys_at + 8 * stripe)
-            _scramble(work_at, keys_at + 8 * BLOCK_STRIPES)
-            block += 1
-        if fault == count:
-            found = _first_fault(rows_at, first, until, time_ns, markets_count, work_at == 0)
-            fault = found if found < until else count
-            time_ns = window_at(rows_at, until, COMMAND)[until - 1]["time_ns"]
-        first = until
+    sound, until = np.int64(0), np.int64(0)
+    for block in range(blocks):
+        _block(work_at, rows_at + block * BLOCK_BYTES)
+        if sound == until:  # no fault yet
+            until = (block + 1) * BLOCK_BYTES // GROUP_BYTES * LANES
+            sound = _first_fault(rows_at, sound, until, time_ns, markets_count, False)
+    if sound == until:
+        sound = _first_fault(rows_at, sound, count, time_ns, markets_count, work_at == 0)
     if work_at != 0:
         words = window_at(work_at, _WORDS, WORD)
         for stripe in range((size - 1 - blocks * BLOCK_BYTES) // STRIPE_BYTES):
@@ -255,4 +346,4 @@ def scan_rows(rows_at, count, time_ns, markets_count, work_at):
             _stripe(work_at, at, keys_at + 8 * stripe)
         _stripe(work_at, rows_at + size - STRIPE_BYTES, work_at + 8 * _LAST_KEY)
         _finish(words, size)
-    return fault
+    return sound

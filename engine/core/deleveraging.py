@@ -37,7 +37,8 @@ from engine.core.ledger import (
     unrealised,
 )
 from engine.core.margin import mixed, value
-from engine.core.orders import cancel_all, trade_off_book
+from engine.core.matching import trade_off_book
+from engine.core.orders import cancel_all
 from engine.core.policies import amounts_at, columns_at
 from engine.core.position import get_position
 from engine.core.sorting import heapify_ranks, pop_rank, push_rank
@@ -50,6 +51,7 @@ from engine.core.state import (
     fetch_account,
     fetch_node,
     header,
+    leg_links,
     markets,
     nodes,
     positions,
@@ -152,7 +154,7 @@ def rank_side(s, market_id, long, winners, without_row):
         if chosen and not is_system(s, account_row) and account_row != without_row:
             count += 1
             write_rank(s, count, row)
-        row = position["market_next"]
+        row = leg_links(s)[row]
     heapify_ranks(ranks(s), count)
     return count
 
@@ -184,7 +186,7 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
             account_row = positions(s)[row]["account_row"]
             if account_row != without_row and (winners == 0 or unrealised(s, row) > 0):
                 fetch_account(s, account_row)
-                fetch_node(s, 2 * row)
+                fetch_node(s, row)
                 left += 1
                 write_rank(s, left, row)
                 push_rank(heap, left)
@@ -219,11 +221,10 @@ def choose(s, position_row, cells, left, place, winners):
 
 @inlined
 def fetch_beside(s, row):
-    """Ask for the nodes between which those of a leg hang; closing it takes them off."""
-    for node_row in range(2 * row, 2 * row + 2):
-        node = nodes(s)[node_row]
-        fetch_node(s, node["next"])
-        fetch_node(s, node["prev"])
+    """Ask for the nodes between which that of a leg hangs; closing it takes it off."""
+    node = nodes(s)[row]
+    fetch_node(s, node["next"])
+    fetch_node(s, node["prev"])
 
 
 @part(INT)
@@ -344,7 +345,7 @@ def side_profit(s, market_id, long):
         chosen = position["lots"] > 0 if long != 0 else position["lots"] < 0
         if chosen and not is_system(s, position["account_row"]):
             total += unrealised(s, row)
-        row = position["market_next"]
+        row = leg_links(s)[row]
     return total
 
 

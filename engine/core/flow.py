@@ -78,6 +78,8 @@ MULTIPLIER = 1_000_003
 NEAR_ORDERS = 1 << 13  # so many lines of orders are held near the core anyway
 AHEAD = 4  # rows between one question to memory and the next that needs its answer
 MISSING = -(2**63)  # stands for a price that is not there
+CODES = 64  # of a table of codes; a power of two
+COLUMN, PLACE = np.dtype("<i8"), np.dtype("<i4")  # of order flow: numbers, and places of codes
 
 
 @inlined
@@ -291,19 +293,34 @@ def fold_checksum(fills_at, count, checksum):
 
 
 @entry
-def pack_flow(numbers, times, ops, order_ids, sides, prices, lots, last, rows):
-    """Columns (int64) to FLOW rows; whether every one of them is as it must be.
+def pack_flow(columns_at, count, has_missing, last, rows_at, numbers_at):
+    """Columns to FLOW rows and their numbers; whether every one of them is as it must be.
 
-    `last` holds the number and the time before, and then those of the last row. Ops and sides are
-    codes, a blank side is 0. A reduce needs no side and no price, every other row both.
+    `columns_at` holds addresses: of COLUMNs of numbers, times, order ids, prices and lots, of the
+    PLACEs of ops and sides among their codes, and of CODES such codes for either; a blank side is
+    0. MISSING is no price where `has_missing`. `last` holds the number and the time before, and
+    then those of the last row. A reduce needs no side and no price, every other row both.
     """
+    numbers = window_at(columns_at[0], count, COLUMN)
+    times = window_at(columns_at[1], count, COLUMN)
+    order_ids = window_at(columns_at[2], count, COLUMN)
+    prices = window_at(columns_at[3], count, COLUMN)
+    lots = window_at(columns_at[4], count, COLUMN)
+    op_places = window_at(columns_at[5], count, PLACE)
+    side_places = window_at(columns_at[6], count, PLACE)
+    op_codes = window_at(columns_at[7], CODES, COLUMN)
+    side_codes = window_at(columns_at[8], CODES, COLUMN)
+    rows, numbers_out = window_at(rows_at, count, FLOW_ROW), window_at(numbers_at, count, COLUMN)
     number, time_ns = last[0], last[1]
     sound = True
-    for index in range(len(rows)):
-        op, side, price = ops[index], sides[index], prices[index]
+    for index in range(count):
+        sound &= 0 <= op_places[index] < CODES and 0 <= side_places[index] < CODES
+        op = op_codes[op_places[index] & (CODES - 1)]
+        side = side_codes[side_places[index] & (CODES - 1)]
+        price = prices[index]
         if op == Op.REDUCE:
             side = Side.BUY.value if side == 0 else side
-            price = 0 if price == MISSING else price
+            price = 0 if has_missing and price == MISSING else price
         sound &= number < numbers[index] <= ORDER_ID_MAX
         sound &= time_ns <= times[index] <= ORDER_ID_MAX
         sound &= Op.ADD <= op <= Op.REPLACE and Side.BUY <= side <= Side.SELL
@@ -316,5 +333,6 @@ def pack_flow(numbers, times, ops, order_ids, sides, prices, lots, last, rows):
         row["side"] = side
         row["price"] = price
         row["lots"] = lots[index]
+        numbers_out[index] = number
     last[0], last[1] = number, time_ns
     return sound

@@ -27,6 +27,7 @@ from engine.core.margin import (
     worst_lots,
     worth,
 )
+from engine.core.records import TOUCHED
 from engine.core.state import H, accounts, cases, header, markets, positions, touched
 
 BALANCE_MAX = 2**62
@@ -60,8 +61,8 @@ def domain_key(s, position_row):
 def touch_account(s, account_row):
     """The account's cross domain is to be examined."""
     account = accounts(s)[account_row]
-    if account["touched"] == 0 and not is_system(s, account_row):
-        account["touched"] = 1
+    if account["awaits"] & TOUCHED == 0 and not is_system(s, account_row):
+        account["awaits"] |= TOUCHED
         words = header(s)
         touched(s)[words[H.TOUCHED_COUNT]] = np.int64(account_row) << DOMAIN_BITS
         words[H.TOUCHED_COUNT] += 1
@@ -73,8 +74,8 @@ def touch_position(s, position_row):
     position = positions(s)[position_row]
     if position["isolated"] == 0:
         touch_account(s, position["account_row"])
-    elif position["touched"] == 0:
-        position["touched"] = 1
+    elif position["awaits"] & TOUCHED == 0:
+        position["awaits"] |= TOUCHED
         words = header(s)
         touched(s)[words[H.TOUCHED_COUNT]] = domain_key(s, position_row)
         words[H.TOUCHED_COUNT] += 1
@@ -281,19 +282,24 @@ def health_at(s, account_row, position_row, second):
     second price."""
     if position_row == 0:
         return cross_sums(s, account_row, second)
+    return isolated_health(s, position_row, second)
+
+
+@inlined
+def isolated_health(s, position_row, second):
+    """The same for an isolated position."""
     position = positions(s)[position_row]
     market = markets(s)[position["market_id"]]
     price = price_of(s, market, second)
-    if position["lots"] == 0:
-        margin = margin_at(s, position_row, price)
-        return np.int64(position["margin_quote"]), margin, np.int64(0), np.int64(0)
-    value_quote = value(market, position["lots"], price)
-    equity = position["margin_quote"] + value_quote - position["entry_quote"]
+    held_quote, legs = np.int64(0), np.int64(0)
+    if position["lots"] != 0:
+        held_quote, legs = value(market, position["lots"], price), np.int64(1)
+    equity = position["margin_quote"] + held_quote - position["entry_quote"]
     if market["plain"] != 0:
-        margin = plain_margin(s, market, abs(value_quote))
+        margin = plain_margin(s, market, abs(held_quote)) if legs != 0 else np.int64(0)
     else:
         margin = margin_at(s, position_row, price)
-    return equity, margin, abs(value_quote), np.int64(1)
+    return equity, margin, abs(held_quote), legs
 
 
 @inlined
@@ -383,26 +389,31 @@ def position_requirement(s, market, position, buy_lots, sell_lots):
 
 
 @kernel
-def requirement_with(s, account_row, leg, buy_lots, sell_lots):
-    """Implements R38, as if one leg had these sums of resting orders; leg 0: none."""
-    total = 0
+def equity_and_requirement(s, account_row, leg, buy_lots, sell_lots):
+    """Implements R36 for a wallet, at mark, and R38 for its account, as if one leg had these sums
+    of resting orders; leg 0: none."""
+    equity = accounts(s)[account_row]["wallet_quote"]
+    needed = np.int64(0)
     row = accounts(s)[account_row]["position_head"]
     table = positions(s)
     while row != 0:
         position = table[row]
+        market = markets(s)[position["market_id"]]
         buy, sell = position["buy_lots"], position["sell_lots"]
         if row == leg:
             buy, sell = buy_lots, sell_lots
-        market = markets(s)[position["market_id"]]
-        total += position_requirement(s, market, position, buy, sell)
+        needed += position_requirement(s, market, position, buy, sell)
+        if position["isolated"] == 0 and position["lots"] != 0:
+            equity += worth(market, position["lots"], market["mark_price"])
+            equity -= position["entry_quote"]
         row = position["account_next"]
-    return total
+    return equity, needed
 
 
 @part(INT)
 def requirement(s, account_row):
     """Implements R38."""
-    return requirement_with(s, account_row, 0, 0, 0)
+    return equity_and_requirement(s, account_row, 0, 0, 0)[1]
 
 
 @kernel
@@ -423,7 +434,8 @@ def spendable(s, account_row):
     wallet = accounts(s)[account_row]["wallet_quote"]
     if is_system(s, account_row):
         return wallet
-    room = min(wallet, cross_equity(s, account_row) - requirement(s, account_row))
+    equity, needed = equity_and_requirement(s, account_row, 0, 0, 0)
+    room = min(wallet, equity - needed)
     if header(s)[H.PROFIT_LOCK] != 0:
         room -= max(0, session_profit(s, account_row, 0))
     return room

@@ -28,6 +28,7 @@ from engine.core.ledger import (
     emit_domain,
     initial_of,
     is_breached,
+    isolated_health,
     move_to,
     repay,
     touch_account,
@@ -37,7 +38,7 @@ from engine.core.ledger import (
 from engine.core.margin import mixed
 from engine.core.orders import cancel
 from engine.core.position import find_position
-from engine.core.records import ESCALATED, FORCED, RESUMED, WAITS
+from engine.core.records import ESCALATED, FORCED, RESUMED, TOUCHED, WAITS
 from engine.core.sorting import sort_keys
 from engine.core.state import (
     H,
@@ -196,11 +197,12 @@ def urgency(s, account_row, domain_row):
 @part(NOTHING)
 def examine_touched(s):
     """Implements R74: domains to be liquidated join the queue in order; then levels begin and end,
-    and the healthy get new bands. Cancelling orders may touch domains anew."""
+    and the healthy get new bands. Cancelling orders may touch domains anew. Where no levels begin
+    or end nothing is said on the way, and only the queue is put in order."""
     words = header(s)
     while words[H.TOUCHED_COUNT] != 0:
         count = words[H.TOUCHED_COUNT]
-        if count > 1:
+        if count > 1 and not has_one_level(s):
             sort_keys(touched(s), count)
         for index in range(count):
             key = touched(s)[index]
@@ -233,18 +235,34 @@ def waits(s, account_row, domain_row):
     return cases(s)[case_row(s, account_row, domain_row)]["bits"] & WAITS != 0
 
 
+@inlined
+def is_mere_money(s, account_row):
+    """Whether a wallet owes nothing and is seen at once to have no legs: its account has none, or
+    one that is isolated."""
+    account = accounts(s)[account_row]
+    first = account["position_head"]
+    leg = positions(s)[first]
+    alone = first == 0 or (leg["isolated"] != 0 and leg["account_next"] == 0)
+    return alone and account["wallet_quote"] >= 0
+
+
 @kernel
 def find_due(s, key):
     """Whether no more is to be done for a domain: it is healthy and has its bands."""
     account_row, domain_row = key >> DOMAIN_BITS, position_of_key(s, key)
     if domain_row != 0:
-        positions(s)[domain_row]["touched"] = 0
+        positions(s)[domain_row]["awaits"] &= ~TOUCHED
     else:
-        accounts(s)[account_row]["touched"] = 0
+        accounts(s)[account_row]["awaits"] &= ~TOUCHED
     if is_queued(s, account_row, domain_row):
         return True
     if has_one_level(s) and not waits(s, account_row, domain_row):
-        equity, maintenance, _, legs = domain_health(s, account_row, domain_row)
+        if domain_row != 0:
+            equity, maintenance, _, legs = isolated_health(s, domain_row, 0)
+        elif is_mere_money(s, account_row):
+            return True
+        else:
+            equity, maintenance, _, legs = cross_health(s, account_row)
         if not breached_with(s, equity, maintenance, legs):
             slack = equity - trigger_requirement(s, maintenance)
             if not bands_hold(s, account_row, domain_row, slack):

@@ -19,7 +19,7 @@ from engine.constants import (
 from engine.core.absorbers import absorb, settle_balance
 from engine.core.arithmetic import mul_div_up
 from engine.core.fund import in_drawdown
-from engine.core.kernel import INT, NOTHING, kernel, part
+from engine.core.kernel import INT, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
     DOMAIN_BITS,
     case_row,
@@ -38,7 +38,8 @@ from engine.core.ledger import (
 from engine.core.levels import is_below_backstop, wait
 from engine.core.liquidation_orders import close_lots, hand_over, take_back, trade_order
 from engine.core.margin import fee, mixed, notional
-from engine.core.orders import cancel_all, trade_off_book
+from engine.core.matching import trade_off_book
+from engine.core.orders import cancel_all
 from engine.core.position import find_position
 from engine.core.records import ESCALATED, FORCED, HAD_ONCE, RESUMED, WAITS
 from engine.core.sizing import (
@@ -390,13 +391,17 @@ def liquidate(s, account_row, domain_row, deferred):
 # -- debts that come about outside a liquidation ----------------------------------------------
 
 
+@inlined
+def books_debts(s):
+    """Whether balances below zero stay with their owners (R132)."""
+    residual = header(s)[H.RESIDUAL]
+    return residual == Residual.DEBT or residual == Residual.NEGATIVE_LEFT
+
+
 @part(NOTHING)
 def book_debts(s):
     """Implements R132, for whoever was touched in this unit."""
     words = header(s)
-    residual = words[H.RESIDUAL]
-    if residual != Residual.DEBT and residual != Residual.NEGATIVE_LEFT:
-        return
     count = words[H.TOUCHED_COUNT]
     sort_keys(touched(s), count)
     for index in range(count):

@@ -17,16 +17,23 @@ from engine.core.admission import is_fillable
 from engine.core.kernel import INTS_3, NOTHING, kernel, part
 from engine.core.ledger import domain_of, fund_row, move_margin
 from engine.core.margin import order_price
+from engine.core.matching import match, trade_off_book
 from engine.core.orders import (
     cancel,
     emit_cancelled,
     is_of_liquidation,
-    match,
     rest,
-    trade_off_book,
 )
 from engine.core.position import find_position, get_position
-from engine.core.state import H, accounts, header, markets, orders, positions
+from engine.core.state import (
+    H,
+    accounts,
+    header,
+    markets,
+    orders,
+    positions,
+    reducing,
+)
 
 NET = PositionSide.NET.value
 
@@ -49,18 +56,7 @@ def trade_order(s, position_row, lots, bound, channel):
         possible = is_fillable(s, account_row, market_id, side, lots, limit, self_trade)
     if possible:
         left, _, traded_quote = match(
-            s,
-            account_row,
-            order_id,
-            market_id,
-            side,
-            position_side,
-            lots,
-            limit,
-            0,
-            self_trade,
-            Cause.LIQUIDATION.value,
-            0,
+            s, position_row, order_id, side, lots, limit, 0, self_trade, Cause.LIQUIDATION.value
         )
     kept = 0
     if left > 0 and channel == Channel.REST:
@@ -80,9 +76,7 @@ def trade_order(s, position_row, lots, bound, channel):
         )
     if kept > 0:
         flags = Flag.REDUCE_ONLY.value
-        rest(
-            s, account_row, order_id, market_id, side, position_side, limit, kept, flags, self_trade
-        )
+        rest(s, position_row, order_id, side, limit, kept, flags, self_trade)
     return left, np.int64(0), traded_quote
 
 
@@ -95,7 +89,7 @@ def room_to_rest(s, position_row):
         return 0
     if words[H.ORDERS_COUNT] - words[H.CURVE_ORDERS_COUNT] >= words[H.USER_ORDERS_MAX]:
         return 0
-    return max(0, abs(position["lots"]) - position["reduce_lots"])
+    return max(0, abs(position["lots"]) - reducing(s)[position_row])
 
 
 @part(NOTHING)

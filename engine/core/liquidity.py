@@ -30,16 +30,8 @@ from engine.core.book import (
 from engine.core.events import emit
 from engine.core.kernel import NOTHING, inlined, kernel, part
 from engine.core.margin import decayed
-from engine.core.orders import (
-    MAKER_ROW,
-    cancel,
-    emit_depth,
-    lacking_at,
-    match,
-    meets,
-    rest,
-    trade_with,
-)
+from engine.core.matching import lacking_at, match, meets, trade_with
+from engine.core.orders import MAKER_ROW, cancel, emit_depth, rest
 from engine.core.position import get_position
 from engine.core.prices import sample_basis, touch_mark
 from engine.core.state import H, curves, header, lacking, markets, orders
@@ -56,17 +48,13 @@ def quote_id(market_id, price):
 def place_quote(s, market_id, side, price, lots):
     """A quote trades with what it crosses, then rests; it never trades with another quote."""
     order_id = quote_id(market_id, price)
-    net = PositionSide.NET.value
+    leg = get_position(s, MAKER_ROW, market_id, PositionSide.NET.value)
     oldest = SelfTrade.CANCEL_OLDEST.value
-    left, cause = lots, Cause.TRADE.value
+    left = lots
     if meets(s, market_id, side, price):
-        left, _, _ = match(
-            s, MAKER_ROW, order_id, market_id, side, net, lots, price, 0, oldest, cause, 0
-        )
-    else:
-        get_position(s, MAKER_ROW, market_id, net)
+        left, _, _ = match(s, leg, order_id, side, lots, price, 0, oldest, Cause.TRADE.value)
     if left > 0:
-        rest(s, MAKER_ROW, order_id, market_id, side, net, price, left, 0, oldest)
+        rest(s, leg, order_id, side, price, left, 0, oldest)
 
 
 @part(NOTHING)
@@ -134,8 +122,7 @@ def take_recorded(s, market_id, side, price, lots):
             return
         lots -= taken
         maker_row = get_position(s, MAKER_ROW, market_id, PositionSide.NET.value)
-        trade = Cause.TRADE.value
-        trade_with(s, row, maker_row, MAKER_ROW, order_id, side, taken, best, 0, trade, 0)
+        trade_with(s, row, maker_row, order_id, side, taken, best, 0, Cause.TRADE.value)
 
 
 @kernel

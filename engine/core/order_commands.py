@@ -22,13 +22,14 @@ from engine.core.admission import (
     check_stop,
     is_off_tick,
     lots_fit,
-    market_limit,
     price_fits,
 )
 from engine.core.book import find_order, new_order_row, register, shrink
 from engine.core.events import emit
 from engine.core.kernel import INT, NOTHING, inlined, kernel, part
+from engine.core.matching import meets, place
 from engine.core.orders import (
+    FLAG_BITS,
     cancel,
     cancel_all,
     count_lots,
@@ -37,21 +38,14 @@ from engine.core.orders import (
     forget,
     is_of_liquidation,
     is_stop,
+    leg_of,
     link_account,
-    place,
+    move_order,
 )
+from engine.core.position import find_position
 from engine.core.state import accounts, markets, orders, triggers
+from engine.core.tickets import command_of, write_ticket
 from engine.core.triggers import link_stop
-from engine.core.windows import window_at
-from engine.rows import COMMAND
-
-COMMAND_ROW = COMMAND
-
-
-@inlined
-def command_of(command_at):
-    """The COMMAND row at an address."""
-    return window_at(command_at, 1, COMMAND_ROW)[0]
 
 
 @inlined
@@ -75,73 +69,41 @@ def new_order(s, command_at):
     reject = check_user(s, row)
     if reject == OK:
         reject = check_shape(s, row, command)
+    if reject != OK:
+        return reject
     side, position_side = command["side"], command["position_side"]
-    if reject == OK:
-        reject = check_room(s, row, market_id, position_side)
+    leg = find_position(s, row, market_id, position_side)
+    reject = check_room(s, row, leg)
     if reject != OK:
         return reject
     flags = closing_flags(position_side, side, command["flags"])
-    kind = command["order_type"]
-    if kind >= OrderType.STOP_LIMIT:
+    if command["order_type"] >= OrderType.STOP_LIMIT:
         reject = check_stop(s, command)
         if reject == OK:
             place_stop(s, row, command, flags)
         return reject
-    return admit(
-        s,
-        row,
-        command["order_id"],
-        market_id,
-        side,
-        position_side,
-        kind,
-        command["time_in_force"],
-        command["price"],
-        command["lots"],
-        flags,
-        command["self_trade"],
-    )
+    return admit(s, command_at, row, leg, flags, 0)
 
 
 @part(INT)
-def admit(
-    s,
-    account_row,
-    order_id,
-    market_id,
-    side,
-    position_side,
-    kind,
-    tif,
-    price,
-    lots,
-    flags,
-    self_trade,
-):
-    """Check an order against prices and money; past that it must succeed."""
-    reject = check_risk(
-        s, account_row, market_id, side, position_side, kind, tif, price, lots, flags, self_trade
-    )
+def admit(s, ticket_at, account_row, leg, flags, replaced):
+    """Check an order in hand against prices and money; past that it must succeed. It takes the
+    place of order `replaced`, if it is not 0, as if that were gone already (R14)."""
+    if replaced != 0:
+        count_lots(s, replaced, leg, -orders(s)[replaced]["lots"])
+    reject = check_risk(s, ticket_at, account_row, leg, flags)
+    if replaced != 0:
+        count_lots(s, replaced, leg, orders(s)[replaced]["lots"])
     if reject != OK:
         return reject
-    limit = price
-    if kind == OrderType.MARKET:
-        limit = market_limit(markets(s)[market_id], side)
-    place(
-        s,
-        account_row,
-        order_id,
-        market_id,
-        side,
-        position_side,
-        kind,
-        tif,
-        price,
-        lots,
-        limit,
-        flags,
-        self_trade,
-    )
+    if replaced != 0:
+        order = command_of(ticket_at)
+        price, met = order["price"], meets(s, order["market_id"], order["side"], order["price"])
+        if not met and flags & Flag.REDUCE_ONLY == 0:
+            move_order(s, replaced, leg, price, order["lots"])
+            return OK
+        cancel(s, replaced, CancelReason.AMENDED)
+    place(s, ticket_at, account_row, leg, flags)
     return OK
 
 
@@ -186,7 +148,7 @@ def emit_stop(s, row, kind):
         0,
         order["side"],
         order["position_side"],
-        order["bits"] & 15,
+        order["bits"] & FLAG_BITS,
     )
 
 
@@ -195,38 +157,25 @@ def fire_stop(s, row):
     """Implements R44."""
     emit_stop(s, row, EventKind.STOP_TRIGGERED)
     order = orders(s)[row]
-    account_row, order_id, market_id = order["account_row"], order["order_id"], order["market_id"]
-    side, position_side, tif = order["side"], order["position_side"], order["time_in_force"]
-    price, lots, flags = order["price"], order["lots"], order["bits"] & 15
-    self_trade = order["self_trade"]
+    account_row, flags, lots = order["account_row"], order["bits"] & FLAG_BITS, order["lots"]
     kind = OrderType.MARKET.value
     if order["order_type"] == OrderType.STOP_LIMIT:
         kind = OrderType.LIMIT.value
-    forget(s, row)
-    reject = check_room(s, account_row, market_id, position_side)
+    ticket_at = write_ticket(s, row, kind, order["time_in_force"], order["price"], lots)
+    leg = find_position(s, account_row, order["market_id"], order["position_side"])
+    forget(s, row, 0)
+    reject = check_room(s, account_row, leg)
     if reject == OK:
-        reject = admit(
-            s,
-            account_row,
-            order_id,
-            market_id,
-            side,
-            position_side,
-            kind,
-            tif,
-            price,
-            lots,
-            flags,
-            self_trade,
-        )
+        reject = admit(s, ticket_at, account_row, leg, flags, 0)
     if reject != OK:
+        ticket = command_of(ticket_at)
         emit_cancelled(
             s,
             accounts(s)[account_row]["account_id"],
-            order_id,
-            market_id,
-            side,
-            position_side,
+            ticket["order_id"],
+            ticket["market_id"],
+            ticket["side"],
+            ticket["position_side"],
             reject,
             lots,
             flags,
@@ -235,25 +184,25 @@ def fire_stop(s, row):
 
 
 @kernel
-def check_owner(s, command):
-    """Whether the order exists and is the account's."""
+def own_order(s, command):
+    """(Reject, row) of the order that a command names: it must exist and be the account's."""
     row = find_account(s, command["account_id"])
-    reject = check_user(s, row)
-    if reject != OK:
-        return reject
     order_row = find_order(s, command["order_id"])
-    if order_row == 0:
-        return Reject.UNKNOWN_ORDER.value
-    if orders(s)[order_row]["account_row"] != row or is_of_liquidation(s, order_row):
-        return Reject.NOT_YOUR_ORDER.value
-    return OK
+    reject = check_user(s, row)
+    if reject == OK and order_row == 0:
+        reject = Reject.UNKNOWN_ORDER.value
+    elif reject == OK and (
+        orders(s)[order_row]["account_row"] != row or is_of_liquidation(s, order_row)
+    ):
+        reject = Reject.NOT_YOUR_ORDER.value
+    return reject, order_row
 
 
 @kernel
 def cancel_order(s, command):
-    reject = check_owner(s, command)
+    reject, row = own_order(s, command)
     if reject == OK:
-        cancel(s, find_order(s, command["order_id"]), CancelReason.USER)
+        cancel(s, row, CancelReason.USER)
     return reject
 
 
@@ -272,10 +221,9 @@ def cancel_orders(s, command):
 def amend(s, command_at):
     """Implements R14."""
     command = command_of(command_at)
-    reject = check_owner(s, command)
+    reject, row = own_order(s, command)
     if reject != OK:
         return reject
-    row = find_order(s, command["order_id"])
     order = orders(s)[row]
     if is_stop(order):
         return Reject.STOPS_CANNOT_BE_AMENDED.value
@@ -288,36 +236,12 @@ def amend(s, command_at):
         return Reject.PRICE_OUT_OF_RANGE.value
     if is_off_tick(price, market["tick_price"]):
         return Reject.PRICE_OFF_TICK.value
+    leg = leg_of(s, order)
     if price == order["price"] and lots <= order["lots"]:
-        count_lots(s, row, lots - order["lots"])
+        count_lots(s, row, leg, lots - order["lots"])
         shrink(s, row, order["lots"] - lots)
         emit_order(s, row, EventKind.AMENDED, lots, 0)
         return OK
-    account_row, order_id, side = order["account_row"], order["order_id"], order["side"]
-    position_side, flags = order["position_side"], order["bits"] & 15
-    self_trade = order["self_trade"]
-    kind, tif = OrderType.LIMIT.value, TimeInForce.GTC.value
-    count_lots(s, row, -order["lots"])
-    reject = check_risk(
-        s, account_row, market_id, side, position_side, kind, tif, price, lots, flags, self_trade
-    )
-    count_lots(s, row, order["lots"])
-    if reject != OK:
-        return reject
-    cancel(s, row, CancelReason.AMENDED)
-    place(
-        s,
-        account_row,
-        order_id,
-        market_id,
-        side,
-        position_side,
-        kind,
-        tif,
-        price,
-        lots,
-        price,
-        flags,
-        self_trade,
-    )
-    return OK
+    account_row, flags = order["account_row"], order["bits"] & FLAG_BITS
+    ticket_at = write_ticket(s, row, OrderType.LIMIT.value, TimeInForce.GTC.value, price, lots)
+    return admit(s, ticket_at, account_row, leg, flags, row)

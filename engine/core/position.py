@@ -18,7 +18,14 @@ from engine.core.ledger import (
 )
 from engine.core.margin import fee as fee_of
 from engine.core.margin import initial_margin, notional, released_entry, value
-from engine.core.state import H, accounts, header, markets, positions
+from engine.core.state import (
+    H,
+    accounts,
+    header,
+    leg_links,
+    markets,
+    positions,
+)
 
 
 @kernel
@@ -49,7 +56,7 @@ def make_position(s, account_row, market_id, position_side):
     position["position_side"] = position_side
     market = markets(s)[market_id]
     position["leverage"] = market["leverage_default"]
-    position["market_next"] = market["position_head"]
+    leg_links(s)[row] = market["position_head"]
     market["position_head"] = row
     key = (market_id << 2) | position_side
     previous = 0

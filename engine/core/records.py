@@ -6,7 +6,9 @@ an index into a table; `_ns` tape time.
 
 import numpy as np
 
-# One account. 64 bytes.
+from engine.rows import COMMAND
+
+# One account, 32 bytes: two share a line of memory.
 ACCOUNT = np.dtype(
     [
         ("account_id", "<i8"),
@@ -14,41 +16,37 @@ ACCOUNT = np.dtype(
         ("position_head", "<i4"),  # first position row, by market and leg
         ("order_head", "<i4"),  # oldest order row
         ("order_tail", "<i4"),  # newest order row
-        ("orders_count", "<i4"),
-        ("hedge", "<i4"),  # 1: hedge mode
-        ("queued", "<i4"),  # 1: its cross domain is in the liquidation queue
-        ("touched", "<i4"),  # 1: its cross domain is to be examined
-        ("reserved_1", "<i4"),
-        ("reserved_2", "<i8"),
-        ("reserved_3", "<i8"),
+        ("orders_count", "<i2"),  # not counted for the market maker
+        ("hedge", "i1"),  # 1: hedge mode
+        ("awaits", "i1"),  # bits of its cross domain, below
     ]
 )
 
-# One leg of one account in one market, 96 bytes and two nodes of 16.
+# One leg of one account in one market: a line of memory.
 POSITION = np.dtype(
     [
         ("lots", "<i8"),  # signed
         ("entry_quote", "<i8"),  # signed cost
         ("margin_quote", "<i8"),  # isolated ledger row; 0 for cross
+        ("session_quote", "<i8"),  # profit booked since the last settlement
         ("buy_lots", "<i8"),  # resting orders that may open or turn the leg
         ("sell_lots", "<i8"),
-        ("reduce_lots", "<i8"),  # resting reduce-only orders
         ("account_row", "<i4"),
-        ("market_id", "<i4"),
-        ("position_side", "<i4"),
-        ("leverage", "<i4"),
-        ("isolated", "<i4"),
-        ("queued", "<i4"),  # isolated domain in the liquidation queue
-        ("touched", "<i4"),  # isolated domain to be examined
         ("account_next", "<i4"),  # next leg of the account
-        ("market_next", "<i4"),  # next leg ever made in the market, newest first
-        ("chosen", "<i4"),  # a volunteer of the present round
-        ("session_quote", "<i8"),  # profit booked since the last settlement
+        ("market_id", "<i2"),
+        ("leverage", "<i2"),
+        ("position_side", "i1"),
+        ("isolated", "i1"),
+        ("awaits", "i1"),  # bits of its isolated domain, below
+        ("beside", "i1"),  # bits of what it has in other tables, below
     ]
 )
+TOUCHED, QUEUED = 1, 2  # bits of `awaits`: the domain awaits its examination, or its liquidation
+REDUCES, FAVOURED = 1, 2  # bits of `beside`: lots in REDUCING, a node in its favour
 
-# A node of a trigger ladder: rows 2 * position_row (down) and 2 * position_row + 1 (up). 16 bytes.
-NODE = np.dtype([("price", "<i8"), ("next", "<i4"), ("prev", "<i4")])  # price 0: not linked
+# A node of a trigger ladder. 16 bytes. Row p is that of position p against it, row p of a second
+# half that in its favour, which most never need. 0: not linked; negative: met by a rising mark.
+NODE = np.dtype([("trigger", "<i8"), ("next", "<i4"), ("prev", "<i4")])
 
 # One order, resting or waiting for its trigger. 64 bytes.
 ORDER = np.dtype(
@@ -223,8 +221,6 @@ LADDER = np.dtype(
     ]
 )
 
-SLOT = np.dtype([("key", "<i8"), ("row", "<i8")])  # of an account; 0 in `row`: empty
-
 RANK = np.dtype(
     [
         ("score", "<i8"),
@@ -264,8 +260,8 @@ ADL_BOUND = np.dtype([("bound", "<i8"), ("place", "<i4"), ("head", "<i4")])
 INT32 = np.dtype("<i4")
 INT64 = np.dtype("<i8")
 
-assert ACCOUNT.itemsize == 64
-assert POSITION.itemsize == 96
+assert ACCOUNT.itemsize == 32
+assert POSITION.itemsize == 64
 assert NODE.itemsize == 16
 assert ORDER.itemsize == 64
 
@@ -275,6 +271,8 @@ STOP_REACHED = 64  # bit of ORDER.bits: the stop is in the stop queue
 TABLES = {
     "ACCOUNTS": ACCOUNT,
     "POSITIONS": POSITION,
+    "LEG_LINKS": INT32,
+    "REDUCING": INT64,
     "NODES": NODE,
     "ORDERS": ORDER,
     "TRIGGERS": TRIGGER,
@@ -284,7 +282,7 @@ TABLES = {
     "BUCKETS": INT32,
     "WORDS": INT64,
     "LADDERS": LADDER,
-    "ACCOUNT_SLOTS": SLOT,
+    "ACCOUNT_SLOTS": INT32,
     "ORDER_SLOTS": INT32,
     "ORDER_LINKS": INT32,
     "TOUCHED": INT64,
@@ -314,4 +312,5 @@ TABLES = {
     "ADL_ORDER": INT64,
     "SHARES": INT64,
     "LACKING": LACKING,
+    "TICKETS": COMMAND,
 }

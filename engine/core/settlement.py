@@ -44,7 +44,8 @@ from engine.core.ledger import (
 )
 from engine.core.liquidation_orders import close_lots, return_margin
 from engine.core.margin import value, worth
-from engine.core.orders import cancel_all, trade_off_book
+from engine.core.matching import trade_off_book
+from engine.core.orders import cancel_all
 from engine.core.position import find_position, get_position
 from engine.core.state import H, accounts, header, markets, positions, volunteers
 

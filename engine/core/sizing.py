@@ -1,7 +1,7 @@
 """Sizes, limits and fees of liquidation orders. Implements R70, R79, R101 and R111-R115."""
 
 from engine.constants import PPB, PPM, Channel, Exit, FeeCap, Limit, Payoff, Side, Size, TierBy
-from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
+from engine.core.arithmetic import divide_down, mul_div, mul_div_bounded, mul_div_up
 from engine.core.book import best_price
 from engine.core.fund import allowance, book_fee, pay_from_fund
 from engine.core.kernel import INT, NOTHING, kernel, part
@@ -156,9 +156,9 @@ def covered_ppm(s, position_row, step_index):
     step = steps(s)[step_index]
     position = positions(s)[position_row]
     if words[H.EXIT] == Exit.INITIAL:
-        rate_ppm = PPM // position["leverage"]
+        rate_ppm = divide_down(PPM, position["leverage"])
     elif words[H.SHARE_OF_INITIAL_PPM] != 0:
-        rate_ppm = words[H.SHARE_OF_INITIAL_PPM] // position["leverage"]
+        rate_ppm = divide_down(words[H.SHARE_OF_INITIAL_PPM], position["leverage"])
     else:
         rate_ppm = tiers(s)[tier_row_of(s, position_row)]["maintenance_ppm"]
     if words[H.EXIT] == Exit.BUFFER:

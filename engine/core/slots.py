@@ -1,12 +1,15 @@
 """Hash tables from identifiers to rows: where a key lies, and the table of accounts.
 
 Identifiers hash to their low bits with the high bits folded in, so that consecutive identifiers
-lie in consecutive slots. Accounts never leave, so their table is open, with the key beside the row,
-linear probing and no removal; it is sized to at least twice its entries, so a probe always ends.
-Orders come and go: `book` chains them.
+lie in consecutive slots, which hold rows: the identifier is read in the row, whose line is needed
+anyway. Accounts never leave, so their table is open, with linear probing and no removal; it is
+sized to at least twice its entries, so a probe always ends. Orders come and go: `book` chains them.
 """
 
+import numpy as np
+
 from engine.core.kernel import inlined, kernel
+from engine.core.state import account_slots, accounts
 
 
 @inlined
@@ -16,24 +19,23 @@ def home_slot(size, key):
 
 
 @kernel
-def find_row(table, key):
-    """The row of a key, 0 if it is not in the table."""
-    mask = len(table) - 1
-    slot = home_slot(len(table), key)
-    while table[slot]["row"] != 0:
-        if table[slot]["key"] == key:
-            return table[slot]["row"]
-        slot = (slot + 1) & mask
-    return 0
+def find_account(s, account_id):
+    """The row of an account, 0 if it is unknown."""
+    slots, table = account_slots(s), accounts(s)
+    slot = home_slot(len(slots), account_id)
+    row = np.int64(slots[slot])
+    while row != 0 and table[row]["account_id"] != account_id:
+        slot = (slot + 1) & (len(slots) - 1)
+        row = np.int64(slots[slot])
+    return row
 
 
 @kernel
-def insert_row(table, key, row):
-    """Add a key that is not in the table."""
-    mask = len(table) - 1
-    slot = home_slot(len(table), key)
-    while table[slot]["row"] != 0:
-        assert table[slot]["key"] != key, "identifier is already in the table"
-        slot = (slot + 1) & mask
-    table[slot]["key"] = key
-    table[slot]["row"] = row
+def register_account(s, row):
+    """Make a new account known by its identifier, which no other has."""
+    slots, table = account_slots(s), accounts(s)
+    slot = home_slot(len(slots), table[row]["account_id"])
+    while slots[slot] != 0:
+        assert table[slots[slot]]["account_id"] != table[row]["account_id"], "two of one identifier"
+        slot = (slot + 1) & (len(slots) - 1)
+    slots[slot] = row

@@ -20,6 +20,7 @@ from engine.core.records import (
     ADL_LINE,
     ADL_NODE,
     CASE,
+    COMMAND,
     CURVE,
     FUND,
     INT32,
@@ -33,7 +34,6 @@ from engine.core.records import (
     PEAK,
     POSITION,
     RANK,
-    SLOT,
     STEP,
     TIER,
     TRIGGER,
@@ -173,6 +173,10 @@ class H(IntEnum):
     ACCOUNTS_ROWS = auto()
     POSITIONS_AT = auto()
     POSITIONS_ROWS = auto()
+    LEG_LINKS_AT = auto()
+    LEG_LINKS_ROWS = auto()
+    REDUCING_AT = auto()
+    REDUCING_ROWS = auto()
     NODES_AT = auto()
     NODES_ROWS = auto()
     ORDERS_AT = auto()
@@ -251,6 +255,8 @@ class H(IntEnum):
     ADL_HEAP_ROWS = auto()
     ADL_ORDER_AT = auto()
     ADL_ORDER_ROWS = auto()
+    TICKETS_AT = auto()
+    TICKETS_ROWS = auto()
     WORDS_OF_HEADER = auto()
 
 
@@ -302,6 +308,8 @@ header = inlined(_open_header) if JIT else _open_header
 
 accounts = _make_view(H.ACCOUNTS_AT, H.ACCOUNTS_ROWS, ACCOUNT)
 positions = _make_view(H.POSITIONS_AT, H.POSITIONS_ROWS, POSITION)
+leg_links = _make_view(H.LEG_LINKS_AT, H.LEG_LINKS_ROWS, INT32)
+reducing = _make_view(H.REDUCING_AT, H.REDUCING_ROWS, INT64)
 nodes = _make_view(H.NODES_AT, H.NODES_ROWS, NODE)
 orders = _make_view(H.ORDERS_AT, H.ORDERS_ROWS, ORDER)
 triggers = _make_view(H.TRIGGERS_AT, H.TRIGGERS_ROWS, TRIGGER)
@@ -311,7 +319,7 @@ levels = _make_view(H.LEVELS_AT, H.LEVELS_ROWS, LEVEL)
 buckets = _make_view(H.BUCKETS_AT, H.BUCKETS_ROWS, INT32)
 words = _make_view(H.WORDS_AT, H.WORDS_ROWS, INT64)
 ladders = _make_view(H.LADDERS_AT, H.LADDERS_ROWS, LADDER)
-account_slots = _make_view(H.ACCOUNT_SLOTS_AT, H.ACCOUNT_SLOTS_ROWS, SLOT)
+account_slots = _make_view(H.ACCOUNT_SLOTS_AT, H.ACCOUNT_SLOTS_ROWS, INT32)
 order_slots = _make_view(H.ORDER_SLOTS_AT, H.ORDER_SLOTS_ROWS, INT32)
 order_links = _make_view(H.ORDER_LINKS_AT, H.ORDER_LINKS_ROWS, INT32)
 touched = _make_view(H.TOUCHED_AT, H.TOUCHED_ROWS, INT64)
@@ -340,11 +348,11 @@ adl_edges = _make_view(H.ADL_EDGES_AT, H.ADL_EDGES_ROWS, INT64)
 adl_heap = _make_view(H.ADL_HEAP_AT, H.ADL_HEAP_ROWS, ADL_BOUND)
 adl_order = _make_view(H.ADL_ORDER_AT, H.ADL_ORDER_ROWS, INT64)
 lacking = _make_view(H.LACKING_AT, H.LACKING_ROWS, LACKING)
+tickets = _make_view(H.TICKETS_AT, H.TICKETS_ROWS, COMMAND)
 
-fetch_account_slot = table_fetch(int(H.ACCOUNT_SLOTS_AT), SLOT)
+fetch_account_slot = table_fetch(int(H.ACCOUNT_SLOTS_AT), INT32)
 fetch_account = table_fetch(int(H.ACCOUNTS_AT), ACCOUNT)
 fetch_position = table_fetch(int(H.POSITIONS_AT), POSITION)
-fetch_position_end = table_fetch(int(H.POSITIONS_AT), POSITION, 64)  # its second line
 fetch_node = table_fetch(int(H.NODES_AT), NODE)
 fetch_adl_node = table_fetch(int(H.ADL_NODES_AT), ADL_NODE)
 fetch_adl_cell = table_fetch(int(H.ADL_CELLS_AT), ADL_CELL)

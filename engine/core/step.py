@@ -11,7 +11,7 @@ from engine.constants import TIME_MAX_NS, CommandKind, EventKind, Reject
 from engine.core import accounts as account_commands
 from engine.core import settlement
 from engine.core.admission import OK
-from engine.core.ahead import fetch_ahead, looks_ahead
+from engine.core.ahead import fetch_ahead
 from engine.core.deleveraging import cut_profits
 from engine.core.events import emit
 from engine.core.fund import watch_funds
@@ -23,12 +23,11 @@ from engine.core.levels import (
     touch_gated,
     wake,
 )
-from engine.core.liquidation import book_debts, liquidate
+from engine.core.liquidation import book_debts, books_debts, liquidate
 from engine.core.order_commands import (
     amend,
     cancel_order,
     cancel_orders,
-    command_of,
     fire_stop,
     new_order,
 )
@@ -41,6 +40,7 @@ from engine.core.price_commands import (
     update_marks,
 )
 from engine.core.state import H, adl_queue, header, liquidations, markets, orders, stale, stop_queue
+from engine.core.tickets import command_of
 from engine.core.triggers import (
     DOMAIN_BITS,
     ROW_BITS,
@@ -67,7 +67,8 @@ def end_unit(s):
     if words[H.GATED_COUNT] != 0 and words[H.STALE_COUNT] != 0:
         touch_gated(s)
     if words[H.TOUCHED_COUNT] != 0:
-        book_debts(s)
+        if books_debts(s):
+            book_debts(s)
         examine_touched(s)
     if words[H.STALE_COUNT] != 0:
         if words[H.STOPS_HUNG] != 0:
@@ -235,8 +236,7 @@ def run(s, commands_at, count, start, unit_room):
         if words[H.PENDING] == 0:
             if words[H.EVENTS_ROWS] - words[H.EVENTS_COUNT] < unit_room:
                 return index
-            if looks_ahead(s):
-                fetch_ahead(s, commands_at, index, count)
+            fetch_ahead(s, commands_at, index, count)
             if not begin(s, commands_at + index * COMMAND_BYTES):
                 continue
             end_unit(s)

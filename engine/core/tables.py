@@ -104,6 +104,8 @@ def table_rows(
     return {
         "ACCOUNTS": accounts,
         "POSITIONS": positions,
+        "LEG_LINKS": positions,
+        "REDUCING": positions,
         "NODES": 2 * positions,
         "ORDERS": orders,
         "TRIGGERS": orders,
@@ -142,6 +144,7 @@ def table_rows(
         "ADL_HEAP": LINES + 1,
         "ADL_ORDER": positions,
         "SHARES": OPTION_WORDS + COLUMNS * positions,
+        "TICKETS": 1,
         "LACKING": levels if any(remembers(curve) for curve in curves.values()) else 1,
     }
 
@@ -261,9 +264,9 @@ def write_accounts(block: Block, markets: list[MarketNumbers]) -> dict[int, int]
     for account_id, row in rows.items():
         accounts[row]["account_id"] = account_id
         slot = home(len(slots), account_id)
-        while slots[slot]["row"]:
+        while slots[slot]:
             slot = (slot + 1) % len(slots)
-        slots[slot] = (account_id, row)
+        slots[slot] = row
     block.words[H.ACCOUNTS_COUNT] = block.words[H.SYSTEM_ROWS] = len(rows)
     return rows
 

@@ -14,7 +14,7 @@ from engine.core.ledger import (
     touch_position,
 )
 from engine.core.position import find_position
-from engine.core.records import STOP_REACHED
+from engine.core.records import FAVOURED, QUEUED, STOP_REACHED
 from engine.core.sorting import sort_keys
 from engine.core.state import (
     H,
@@ -47,26 +47,47 @@ def bucket_of(market, price):
     return (price >> market["bucket_shift"]) + 1
 
 
+@inlined
+def node_against(position_row):
+    """Row of the node on which a leg hangs against it."""
+    return position_row
+
+
+@inlined
+def node_in_favour(s, position_row):
+    """Row of the node on which a leg hangs in its favour."""
+    return header(s)[H.POSITIONS_ROWS] + position_row
+
+
+@inlined
+def leg_of_node(s, node_row):
+    """Position row of a node."""
+    half = header(s)[H.POSITIONS_ROWS]
+    return node_row if node_row < half else node_row - half
+
+
 @kernel
-def unlink_node(s, position_row, direction):
-    """Take a leg's node off its ladder, if it is on one."""
+def unlink_node(s, row, market_id):
+    """Take a node off its ladder, if it is on one."""
     table = nodes(s)
-    row = 2 * position_row + direction
     node = table[row]
-    if node["price"] == 0:
+    trigger = node["trigger"]
+    if trigger == 0:
         return
-    market_id = positions(s)[position_row]["market_id"]
-    ladder = ladder_row(market_id, Ladders.DOWN + direction)
-    bucket = bucket_of(markets(s)[market_id], node["price"])
     if node["prev"] != 0:
         table[node["prev"]]["next"] = node["next"]
     else:
+        ladder = ladder_row(market_id, Ladders.DOWN if trigger > 0 else Ladders.UP)
+        bucket = bucket_of(markets(s)[market_id], abs(trigger))
         buckets(s)[ladders(s)[ladder]["bucket_row"] + bucket] = node["next"]
         if node["next"] == 0:
             clear_position(s, ladder, bucket)
     if node["next"] != 0:
         table[node["next"]]["prev"] = node["prev"]
     table[row] = table[0]
+    leg = leg_of_node(s, row)
+    if leg != row:
+        positions(s)[leg]["beside"] &= ~FAVOURED
 
 
 @inlined
@@ -78,36 +99,38 @@ def near_enough(mark, held, price):
 
 
 @kernel
-def link_node(s, position_row, direction, price):
-    """Hang a leg's node at a price, 0 for nowhere, unless it hangs near enough. One that must come
-    nearer comes nearer than it must, so that whoever trades often need not move it each time."""
+def link_node(s, row, market_id, trigger):
+    """Hang a node at a price, which a falling mark meets, or less it if a rising one does; 0 for
+    nowhere. It stays where it hangs near enough. One that must come nearer comes nearer than it
+    must, so that whoever trades often need not move it each time."""
     table = nodes(s)
-    row = 2 * position_row + direction
-    held = table[row]["price"]
-    if held == price:
+    held = table[row]["trigger"]
+    if held == trigger:
         return
-    market_id = positions(s)[position_row]["market_id"]
-    if held != 0 and price != 0:
+    if held != 0 and trigger != 0 and (held > 0) == (trigger > 0):
         mark = markets(s)[market_id]["mark_price"]
-        if near_enough(mark, held, price):
+        price = abs(trigger)
+        if near_enough(mark, abs(held), price):
             return
-        if abs(mark - price) < abs(mark - held):
-            price += (mark - price) >> SPARE_SHIFT if direction == DOWN else 0
-            price -= (price - mark) >> SPARE_SHIFT if direction == UP else 0
-    unlink_node(s, position_row, direction)
-    if price == 0:
+        if abs(mark - price) < abs(mark - abs(held)):
+            trigger += abs(mark - price) >> SPARE_SHIFT
+    unlink_node(s, row, market_id)
+    if trigger == 0:
         return
-    ladder = ladder_row(market_id, Ladders.DOWN + direction)
-    bucket = bucket_of(markets(s)[market_id], price)
+    ladder = ladder_row(market_id, Ladders.DOWN if trigger > 0 else Ladders.UP)
+    bucket = bucket_of(markets(s)[market_id], abs(trigger))
     slot = ladders(s)[ladder]["bucket_row"] + bucket
     head = buckets(s)[slot]
-    table[row]["price"] = price
+    table[row]["trigger"] = trigger
     table[row]["next"] = head
     if head != 0:
         table[head]["prev"] = row
     else:
         set_position(s, ladder, bucket)
     buckets(s)[slot] = row
+    leg = leg_of_node(s, row)
+    if leg != row:
+        positions(s)[leg]["beside"] |= FAVOURED
 
 
 @part(NOTHING)
@@ -119,25 +142,25 @@ def fire_nodes(s, market_id):
     ladder = ladder_row(market_id, Ladders.DOWN.value)
     bucket = last_to(s, ladder, ladders(s)[ladder]["size"] - 1)
     while bucket >= limit:
-        fire_bucket(s, ladders(s)[ladder]["bucket_row"] + bucket, mark, DOWN)
+        fire_bucket(s, ladders(s)[ladder]["bucket_row"] + bucket, market_id, mark)
         bucket = last_to(s, ladder, bucket - 1)
     ladder = ladder_row(market_id, Ladders.UP.value)
     bucket = first_from(s, ladder, 1)
     while bucket != 0 and bucket <= limit:
-        fire_bucket(s, ladders(s)[ladder]["bucket_row"] + bucket, mark, UP)
+        fire_bucket(s, ladders(s)[ladder]["bucket_row"] + bucket, market_id, -mark)
         bucket = first_from(s, ladder, bucket + 1)
 
 
 @kernel
-def fire_bucket(s, slot, mark, direction):
+def fire_bucket(s, slot, market_id, mark):
+    """The nodes of a bucket that a mark has met; it is negative for nodes that wait for a rise."""
     table = nodes(s)
     row = buckets(s)[slot]
     while row != 0:
         following = table[row]["next"]
-        price = table[row]["price"]
-        if (direction == DOWN and mark <= price) or (direction == UP and mark >= price):
-            unlink_node(s, row >> 1, direction)
-            touch_position(s, row >> 1)
+        if mark <= table[row]["trigger"]:
+            unlink_node(s, row, market_id)
+            touch_position(s, leg_of_node(s, row))
         row = following
 
 
@@ -156,16 +179,19 @@ def position_of_key(s, key):
 @inlined
 def is_queued(s, account_row, position_row):
     if position_row != 0:
-        return positions(s)[position_row]["queued"] != 0
-    return accounts(s)[account_row]["queued"] != 0
+        return positions(s)[position_row]["awaits"] & QUEUED != 0
+    return accounts(s)[account_row]["awaits"] & QUEUED != 0
 
 
 @inlined
 def set_queued(s, account_row, position_row, queued):
+    mark = QUEUED if queued != 0 else 0
     if position_row != 0:
-        positions(s)[position_row]["queued"] = queued
+        position = positions(s)[position_row]
+        position["awaits"] = (position["awaits"] & ~QUEUED) | mark
     else:
-        accounts(s)[account_row]["queued"] = queued
+        account = accounts(s)[account_row]
+        account["awaits"] = (account["awaits"] & ~QUEUED) | mark
 
 
 # -- stops ------------------------------------------------------------------------------------

@@ -136,7 +136,9 @@ def table_window(at: int, rows: int, dtype: np.dtype):
 
 
 @intrinsic
-def _ask_for(typing_context, address):
+def fetch_at(typing_context, address):
+    """Ask for the line of memory at an address."""
+
     def codegen(context, builder, sig, arguments):
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
@@ -167,7 +169,7 @@ def table_fetch(at: int, dtype: np.dtype, further: int = 0):
 
     @inlined
     def fetch(s, row):
-        _ask_for(place_of(s, row))
+        fetch_at(place_of(s, row))
 
     return fetch
 

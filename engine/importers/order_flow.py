@@ -5,13 +5,14 @@ For any other the answer is None, and `match.py` reads it column by column and s
 Of a Parquet file no other columns are unpacked.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from engine.constants import Side
-from engine.core.flow import FLOW, MISSING, Op, pack_flow
+from engine.core.flow import CODES, COLUMN, FLOW, MISSING, PLACE, Op, pack_flow
 from engine.importers.common import FormatError
 from engine.importers.packed import read_lines
 from engine.importers.plain import Fields, fields_of, word
@@ -20,13 +21,21 @@ from engine.importers.whole import ROWS_MAX, TEXT_BYTES_MAX
 SIDES = {"B": int(Side.BUY), "A": int(Side.SELL)}  # bid, ask
 OPS = {"add": Op.ADD, "limit": Op.LIMIT, "ioc": Op.IOC, "reduce": Op.REDUCE, "replace": Op.REPLACE}
 COLUMNS = ("cmd", "ts_event_ns", "op", "order_id", "side", "price_ticks", "size")
-BATCH_ROWS = 2**15  # all columns of so many rows fit the cache that one core has for itself
+BATCH_ROWS = 2**16  # 3 MB of columns stay in a cache; what is done once a batch hardly counts
 _WORDS = {"op": OPS, "side": SIDES}
 _MAY_BE_EMPTY = ("side", "price_ticks")  # of a reduce
-_UNKNOWN, _BLANK = -1, 0
-_WORDS_MAX = 64  # of a dictionary: more are not the words of order flow
+_NUMBERS = ("cmd", "ts_event_ns", "order_id", "price_ticks", "size")
+_UNKNOWN, _BLANK = -1, 0  # codes
+_NOWHERE = CODES - 1  # the place of no word
 
-_Columns = Mapping[str, np.ndarray]
+
+class _Columns(NamedTuple):
+    """Some rows: numbers in the order of _NUMBERS; places and codes in that of _WORDS."""
+
+    numbers: list[np.ndarray]
+    places: list[np.ndarray]
+    codes: list[np.ndarray]
+    has_missing: bool  # a price that is MISSING is none
 
 
 def read_flow(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -43,10 +52,15 @@ class _Packer:
     def __init__(self) -> None:
         self._last = np.zeros(2, np.int64)  # number, time
 
-    def fits(self, columns: _Columns, rows: np.ndarray) -> bool:
-        """Write the columns into as many rows; whether all of them are sound."""
-        arrays = [np.ascontiguousarray(columns[name], np.int64) for name in COLUMNS]
-        return pack_flow(*arrays, self._last, rows)
+    def fits(self, columns: _Columns, rows: np.ndarray, numbers: np.ndarray) -> bool:
+        """Write the columns into as many rows and numbers; whether all of them are sound."""
+        kinds = [COLUMN] * len(_NUMBERS) + [PLACE] * len(_WORDS) + [COLUMN] * len(_WORDS)
+        arrays = [*columns.numbers, *columns.places, *columns.codes]
+        held = [np.ascontiguousarray(*each) for each in zip(arrays, kinds, strict=True)]
+        assert {len(array) for array in held[: -len(_WORDS)]} == {len(rows)}, "whole columns"
+        at = np.array([array.ctypes.data for array in held])
+        to = rows.ctypes.data, numbers.ctypes.data
+        return bool(pack_flow(at, len(rows), columns.has_missing, self._last, *to))
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -66,33 +80,42 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         if fields is None or columns is None:
             return None
         rows.append(np.empty(len(fields), FLOW))
-        numbers.append(columns["cmd"])
-        if not packer.fits(columns, rows[-1]):
+        numbers.append(np.empty(len(fields), np.int64))
+        if not packer.fits(columns, rows[-1], numbers[-1]):
             return None
     return np.concatenate(rows), np.concatenate(numbers)
 
 
 def _texts(fields: Fields) -> _Columns | None:
-    """Columns of text as integers."""
-    columns: dict[str, np.ndarray] = {}
+    """Columns of text as numbers and places."""
+    columns = _Columns([], [], [], has_missing=True)  # no text is MISSING
     for name, codes in _WORDS.items():
         words = fields.words(name, lower=False)
         if words is None:
             return None
-        column = np.where(words == 0, _BLANK, _UNKNOWN)
-        for text, code in codes.items():
-            column[words == word(text)] = code
-        columns[name] = column
-    for name in COLUMNS:
-        if name not in columns:
-            filled = fields.filled(name)
-            present = fields if filled.all() else fields.part(filled)
-            values = present.numbers(name, 0, dotted=False)
-            if values is None:
-                return None
-            columns[name] = np.full(len(fields), MISSING)
-            columns[name][filled] = values
+        places = np.full(len(fields), _NOWHERE, PLACE)
+        for place, text in enumerate(("", *codes)):
+            places[words == word(text)] = place
+        columns.places.append(places)
+        columns.codes.append(_codes(["", *codes], codes))
+    for name in _NUMBERS:
+        filled = fields.filled(name)
+        present = fields if filled.all() else fields.part(filled)
+        values = present.numbers(name, 0, dotted=False)
+        if values is None:
+            return None
+        column = np.full(len(fields), MISSING)
+        column[filled] = values
+        columns.numbers.append(column)
     return columns
+
+
+def _codes(texts: Sequence[str | None], codes: Mapping[str, int]) -> np.ndarray:
+    """The codes of texts, each at the place of its text."""
+    table = np.full(CODES, _UNKNOWN, COLUMN)
+    known = {"": _BLANK, None: _BLANK, **codes}
+    table[: len(texts)] = [known.get(text, _UNKNOWN) for text in texts]
+    return table
 
 
 def _read_parquet(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -101,16 +124,17 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
 
     packer, done = _Packer(), 0
     try:
-        with pq.ParquetFile(path, read_dictionary=["op", "side"]) as file:
-            count, names = file.metadata.num_rows, file.schema_arrow.names
-            if count > ROWS_MAX or any(names.count(name) != 1 for name in COLUMNS):
-                return None
+        held = pq.read_metadata(path)
+        count, schema = held.num_rows, held.schema
+        paths = [schema.column(place).path for place in range(held.num_columns)]
+        if count > ROWS_MAX or any(paths.count(name) != 1 for name in COLUMNS):
+            return None  # before a dictionary is asked for, which must be that of a known column
+        with pq.ParquetFile(path, metadata=held, read_dictionary=list(_WORDS)) as file:
             rows, numbers = np.empty(count, FLOW), np.empty(count, np.int64)
             for columns in _batches(file):
-                part = slice(done, done + len(columns["cmd"]))
-                if not packer.fits(columns, rows[part]):
+                part = slice(done, done + len(columns.numbers[0]))
+                if not packer.fits(columns, rows[part], numbers[part]):
                     return None
-                numbers[part] = columns["cmd"]
                 done = part.stop
     except (OSError, UnicodeDecodeError, ValueError, pa.ArrowException):
         return None
@@ -118,15 +142,16 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _batches(file) -> Iterator[_Columns]:
-    """Columns as integers, some rows at a time; raises ArrowException where one is none."""
+    """Some rows at a time; raises ArrowException where a column is not what it should be."""
     for batch in file.iter_batches(BATCH_ROWS, columns=list(COLUMNS), use_threads=False):
-        batch.validate(full=True)  # text that is not UTF-8, indices that lead nowhere
-        yield {
-            name: _coded(batch.column(name), _WORDS[name])
-            if name in _WORDS
-            else _whole(batch.column(name), name in _MAY_BE_EMPTY)
-            for name in COLUMNS
-        }
+        batch.validate()
+        words = [_placed(batch.column(name), codes) for name, codes in _WORDS.items()]
+        yield _Columns(
+            [_whole(batch.column(name), name in _MAY_BE_EMPTY) for name in _NUMBERS],
+            [places for places, _ in words],
+            [codes for _, codes in words],
+            has_missing=batch.column("price_ticks").null_count > 0,
+        )
 
 
 def _whole(column, may_be_empty: bool) -> np.ndarray:
@@ -137,18 +162,23 @@ def _whole(column, may_be_empty: bool) -> np.ndarray:
     if not pa.types.is_integer(column.type):
         raise pa.ArrowInvalid("no whole numbers")
     column = column.cast(pa.int64())
+    if not column.null_count:
+        return column.to_numpy()
     if may_be_empty and pc.equal(column, MISSING).true_count:
         raise pa.ArrowInvalid("the number that stands for none")
-    return (column.fill_null(MISSING) if column.null_count else column).to_numpy()
+    return column.fill_null(MISSING).to_numpy()
 
 
-def _coded(column, codes: Mapping[str, int]) -> np.ndarray:
-    """Texts of a dictionary as codes: the dictionary is looked up, not every row."""
+def _placed(column, codes: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Where texts stand in their dictionary, and its codes: it is looked up, not every row."""
     import pyarrow as pa
 
-    if not pa.types.is_dictionary(column.type) or len(column.dictionary) > _WORDS_MAX:
+    if not pa.types.is_dictionary(column.type) or len(column.dictionary) >= _NOWHERE:
         raise pa.ArrowInvalid("no dictionary of a few words")
-    known = {"": _BLANK, None: _BLANK, **codes}
-    words = [known.get(text, _UNKNOWN) for text in column.dictionary.to_pylist()]
-    indices = column.indices.fill_null(len(words)) if column.null_count else column.indices
-    return np.array([*words, _BLANK], np.int64)[indices.to_numpy()]
+    words = column.dictionary
+    words.validate(full=True)  # text that is not UTF-8
+    texts, places = words.to_pylist(), column.indices
+    if column.null_count:
+        column.validate(full=True)  # an index that leads nowhere is no blank
+        texts, places = [*texts, None], places.fill_null(len(texts))
+    return places.cast(pa.int32()).to_numpy(), _codes(texts, codes)

@@ -118,6 +118,11 @@ def _checked(name: str, frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.D
             fail(f"column {column} ({meaning}) is missing; it has {', '.join(frame.columns)}")
     if columns:
         frame = frame.select(pl.col(column).alias(meaning) for meaning, column in columns.items())
+    for column, kind in frame.schema.items():
+        if column in (*REQUIRED, *OPTIONAL, "account") and not (
+            kind.is_integer() or kind.is_decimal() or kind in (pl.String, pl.Boolean)
+        ):
+            fail(f"column {column}: expected text, whole numbers or decimals, got {kind}")
     if "account" in frame.columns and "account_id" not in frame.columns:
         frame = frame.with_columns(account_id=_ids(frame["account"])).drop("account")
     for column in REQUIRED:
@@ -125,11 +130,9 @@ def _checked(name: str, frame: pl.DataFrame, columns: Mapping[str, str]) -> pl.D
             fail(f"column {column} is missing; it has {', '.join(frame.columns)}")
     if ("size" in frame.columns) == ("lots" in frame.columns):
         fail("expected exactly one of the columns size and lots")
-    for column, kind in frame.schema.items():
+    for column in frame.columns:
         if column not in REQUIRED + OPTIONAL:
             fail(f"unknown column {column}")
-        if not (kind.is_integer() or kind.is_decimal() or kind in (pl.String, pl.Boolean)):
-            fail(f"column {column}: expected text, whole numbers or decimals, got {kind}")
     return frame.cast(pl.String)
 
 

@@ -194,6 +194,21 @@ def test_an_amended_order_can_trade_at_once(exchange: Venue):
     """)
 
 
+def test_an_amended_order_that_reduces_is_cut_to_its_position(exchange: Venue):
+    """R14, R28. Bob is short 3 and may buy back 3 lots, not 9."""
+    exchange.play(TRADERS).play("""
+        sell bob 3 @ 100
+        buy carol 3 @ 100
+        buy bob 2 @ 98 reduce #7
+        amend bob #7 9 @ 97
+        expect events CANCELLED.AMENDED CANCELLED.REDUCE_ONLY RESTED
+        expect book 97x3 |
+        amend bob #7 1 @ 99
+        expect events CANCELLED.AMENDED RESTED
+        expect book 99x1 |
+    """)
+
+
 def test_an_amendment_that_is_refused_leaves_the_order(exchange: Venue):
     """R02, R14. Erin's 50 carry five lots at leverage 10, not six."""
     exchange.play(TRADERS).play("""
