@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.bench.flows import DEEP_FLOWS, FLOWS, Flow, make_deep_flow, make_flow
 from engine.bench.results import Row
-from engine.bench.rounds import counted, digest_of, row, same, timed
+from engine.bench.rounds import counted, digest_of, in_turn, row, same, timed
 from engine.bench.work import Sizes, exchange_flow, fill_checksum, trading_exchange
 from engine.constants import EventKind
 from engine.core.flow import FLOW_FILL, Op, run_message
@@ -48,20 +48,15 @@ def exchange_row(flow: Flow, accounts: int, rounds: int) -> Row:
     """The whole exchange on the same flow: accounts, margin, fees, positions, events."""
     work = f"whole exchange, {flow.name}"
     commands = exchange_flow(flow.rows, accounts)
-    seconds, wanted = [], ""
-    for number in range(rounds + 1):
-        exchange = trading_exchange(accounts, min(_orders(flow), ORDERS_MAX))
-        spent, parts = timed(lambda exchange=exchange: exchange.stream(commands, in_place=True))
-        seconds.append(spent)
-        got = digest_of(parts)
-        if number == 0:
-            events = np.concatenate(parts)
-            same(work, (flow.trades, flow.checksum), fill_checksum(events))
-            same(f"{work}, refused commands", 0, counted(events, EventKind.REJECTED))
-            wanted = got
-        same(work, wanted, got)
+    exchange = trading_exchange(accounts, min(_orders(flow), ORDERS_MAX))
+    first = exchange.block.memory.copy()
+    _, parts = timed(lambda: exchange.stream(commands, in_place=True))
+    events, wanted = np.concatenate(parts), digest_of(parts)
+    same(work, (flow.trades, flow.checksum), fill_checksum(events))
+    same(f"{work}, refused commands", 0, counted(events, EventKind.REJECTED))
+    seconds = in_turn(work, exchange, first, commands, len(events), rounds)
     count = len(commands)
-    return row(f"exchange-{flow.name}", work, seconds[1:], count, count, wanted[:16])
+    return row(f"exchange-{flow.name}", work, seconds, count, count, wanted[:16])
 
 
 def deep_row(flow: Flow, rounds: int) -> Row:

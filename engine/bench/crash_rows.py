@@ -31,20 +31,18 @@ class Fall:
 
     def __init__(self, exchange: Exchange, ticks: np.ndarray, limit_s: float) -> None:
         self.seconds, self.ticks, self.found = 0.0, 0, Counter()
-        digest, part = EventDigest(), PART_MAX // 16
+        self._digest, part = EventDigest(), PART_MAX // 16
         while self.ticks < len(ticks) and self.seconds < limit_s:
             rows = ticks[self.ticks : self.ticks + part]
-            spent, parts = timed(lambda rows=rows: exchange.stream(rows, in_place=True))
+            spent, _ = timed(lambda rows=rows: exchange.stream(rows, in_place=True), self._look)
             self.seconds += spent
             self.ticks += len(rows)
             # Where ticks are slow, few go together, so that the limit is seen in time.
             part = max(1, part // 8) if spent > limit_s / 100 else min(PART_MAX, part * 2)
-            for events in parts:
-                digest.update(events)
-                self._count(events)
-        self.result = digest.hexdigest()
+        self.result = self._digest.hexdigest()
 
-    def _count(self, events: np.ndarray) -> None:
+    def _look(self, events: np.ndarray) -> None:
+        self._digest.update(events)
         self.found["events"] += len(events)
         self.found["quotes"] += counted(events, EventKind.DEPTH_SET)
         self.found["liquidations"] += counted(events, EventKind.LIQUIDATION_STARTED)

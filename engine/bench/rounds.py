@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.bench.results import BenchFault, Row
 from engine.digest import EventDigest
+from engine.exchange import Exchange
 
 PER_SECOND = {"M/s": 1e6}  # units that grow with speed: counts a second
 PER_PIECE = {"ns": 1e9, "s": 1.0}  # units that shrink with speed: time for one
@@ -46,9 +47,12 @@ def row(
     )
 
 
-def timed(work: Callable[[], Iterable[np.ndarray]]) -> tuple[float, list[np.ndarray]]:
-    """Seconds until everything that a run yields was there, and a copy of that; what is read in
-    place is copied between the portions, which is not timed."""
+def timed(
+    work: Callable[[], Iterable[np.ndarray]], look: Callable[[np.ndarray], None] | None = None
+) -> tuple[float, list[np.ndarray]]:
+    """Seconds until everything that a run yields was there, and a copy of that. With `look` nothing
+    is copied: it is shown each portion where that is, so that no memory but that of the run goes
+    through the caches. Neither is timed."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -60,10 +64,29 @@ def timed(work: Callable[[], Iterable[np.ndarray]]) -> tuple[float, list[np.ndar
             spent += time.perf_counter() - began
             if part is None:
                 return spent, parts
-            parts.append(part.copy())
+            if look is None:
+                parts.append(part.copy())
+            else:
+                look(part)
     finally:
         if collecting:
             gc.enable()
+
+
+def in_turn(
+    work: str, exchange: Exchange, first: np.ndarray, commands: np.ndarray, count: int, rounds: int
+) -> list[float]:
+    """Seconds of each round of the same commands on the memory `first` of an exchange that has
+    worked them off already: each must leave its State, with `count` events on the way."""
+    seconds, state = [], exchange.digest()
+    for _ in range(rounds):
+        exchange.block.memory[:] = first
+        portions: list[np.ndarray] = []
+        spent, _ = timed(lambda: exchange.stream(commands, in_place=True), portions.append)
+        events = sum(len(portion) for portion in portions)
+        same(f"{work}, events and State", (count, state), (events, exchange.digest()))
+        seconds.append(spent)
+    return seconds
 
 
 def digest_of(parts: Iterable[np.ndarray]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.bench.crowds import crossed_exchange, populated_exchange, ticks_in_turn, with_fills
 from engine.bench.results import Row
-from engine.bench.rounds import counted, digest_of, row, same, timed
+from engine.bench.rounds import counted, digest_of, in_turn, row, same, timed
 from engine.bench.work import PRICE, Sizes, apply_rows, mark_ticks
 from engine.constants import CommandKind, EventKind
 from engine.exchange import Exchange
@@ -112,22 +112,17 @@ def fills_row(accounts: int, ticks: int, fills: int, rounds: int, markets: int =
     kind = "isolated" if markets == 1 else "cross"
     work = f"tick with {fills} fills, {accounts:,} {kind} accounts"
     rows = with_fills(ticks_in_turn(ticks, markets), fills, accounts, markets)
-    exchange, seconds, wanted = _crowd(accounts, markets, trading=True), [], ""
+    exchange = _crowd(accounts, markets, trading=True)
     first = exchange.block.memory.copy()
-    for number in range(rounds + 1):
-        exchange.block.memory[:] = first
-        spent, parts = timed(lambda: exchange.stream(rows, in_place=True))
-        seconds.append(spent)
-        events = np.concatenate(parts)
-        trades = counted(events, EventKind.FILL) // 2
-        same(f"{work}, fills", ticks * fills, trades)
-        same(f"{work}, refused commands", 0, counted(events, EventKind.REJECTED))
-        same(f"{work}, liquidations", 0, counted(events, EventKind.LIQUIDATION_STARTED))
-        got = digest_of([events])
-        wanted = wanted if number else got
-        same(work, wanted, got)
+    _, parts = timed(lambda: exchange.stream(rows, in_place=True))
+    events, wanted = np.concatenate(parts), digest_of(parts)
+    trades = counted(events, EventKind.FILL) // 2
+    same(f"{work}, fills", ticks * fills, trades)
+    same(f"{work}, refused commands", 0, counted(events, EventKind.REJECTED))
+    same(f"{work}, liquidations", 0, counted(events, EventKind.LIQUIDATION_STARTED))
+    seconds = in_turn(work, exchange, first, rows, len(events), rounds)
     note = f"{fills} orders a tick, {trades / ticks:g} trades"
-    return row(f"fills-{kind}", work, seconds[1:], ticks, accounts, wanted[:16], "ns", note)
+    return row(f"fills-{kind}", work, seconds, ticks, accounts, wanted[:16], "ns", note)
 
 
 def quiet_rows(sizes: Sizes, say: Say) -> Iterator[Row]:

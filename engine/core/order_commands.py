@@ -58,7 +58,7 @@ def closing_flags(position_side, side, flags):
     return flags
 
 
-@part(INT)
+@kernel
 def new_order(s, command_at):
     """Implements R04."""
     command = command_of(command_at)
@@ -217,7 +217,7 @@ def cancel_orders(s, command):
     return reject
 
 
-@part(INT)
+@kernel
 def amend(s, command_at):
     """Implements R14."""
     command = command_of(command_at)
