@@ -27,11 +27,12 @@ from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.events import emit
 from engine.core.kernel import INT, INTS_3, NOTHING, inlined, kernel, part
 from engine.core.ledger import (
+    cross_health,
     domain_equity,
-    domain_health,
     domain_of,
     fund_row,
     is_system,
+    isolated_health,
     leg_initial,
     position_notional,
     unrealised,
@@ -86,7 +87,10 @@ def adl_score(s, position_row):
         return mixed(words[H.SEQ], 4 * position["account_row"] + position["position_side"])
     domain = domain_of(s, position_row)
     profit = unrealised(s, position_row)
-    equity, maintenance, size, _ = domain_health(s, position["account_row"], domain)
+    if domain != 0:
+        equity, maintenance, size, _ = isolated_health(s, domain, 0)
+    else:
+        equity, maintenance, size, _ = cross_health(s, position["account_row"])
     if rule == AdlScore.WALLET_PCT_MARGIN_RATIO:
         if profit <= 0 or equity <= 0:
             return 0
