@@ -198,13 +198,19 @@ def rank_cells(s, market_id, long, cells, left, winners, without_row):
     return left, cells
 
 
+@inlined
+def closed_by_longs(position):
+    """1 if longs are on the other side of a position, 0 if shorts are."""
+    return 1 if position["lots"] < 0 else 0
+
+
 @part(INTS_3)
 def choose(s, position_row, cells, left, place, winners):
     """Put the next of the order into ADL_ORDER after `place`, until they hold as many lots as the
     bankrupt position; how many are closed then, how many are ranked, and the last place."""
     position = positions(s)[position_row]
     market_id, without_row = position["market_id"], position["account_row"]
-    long = 1 if position["lots"] < 0 else 0
+    long = closed_by_longs(position)
     heap, order, lots, before = ranks(s), adl_order(s), abs(position["lots"]), left + place
     while lots > 0:
         left, cells = rank_cells(s, market_id, long, cells, left, winners, without_row)
@@ -250,7 +256,7 @@ def deleverage(s, position_row, price):
     position = positions(s)[position_row]
     market_id, without_row = position["market_id"], position["account_row"]
     winners = 1 if header(s)[H.ADL_CANDIDATES] == AdlCandidates.WINNERS else 0
-    long = 1 if position["lots"] < 0 else 0
+    long = closed_by_longs(position)
     indexed = is_indexable(s, markets(s)[market_id])
     cells, left, place, last = 0, 0, 0, -1
     if indexed:
