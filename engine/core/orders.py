@@ -115,7 +115,7 @@ def link_account(s, row):
     else:
         table[tail]["account_next"] = row
     account["order_tail"] = row
-    if order["account_row"] != MAKER_ROW:
+    if not is_system(s, order["account_row"]):
         account["orders_count"] += 1
     elif is_curve_quote(s, order):
         words[H.CURVE_ORDERS_COUNT] += 1
@@ -123,7 +123,9 @@ def link_account(s, row):
 
 @inlined
 def is_curve_quote(s, order):
-    """Implements R07: quotes of a curve, orders of the market maker, have room of their own."""
+    """Implements R07: quotes of a curve have room of their own."""
+    if order["account_row"] != MAKER_ROW:
+        return False
     return markets(s)[order["market_id"]]["curve_row"] != 0
 
 
@@ -142,7 +144,7 @@ def unlink_account(s, row):
         account["order_tail"] = before
     else:
         table[after]["account_prev"] = before
-    if order["account_row"] != MAKER_ROW:
+    if not is_system(s, order["account_row"]):
         account["orders_count"] -= 1
     elif is_curve_quote(s, order):
         header(s)[H.CURVE_ORDERS_COUNT] -= 1

@@ -16,7 +16,7 @@ ACCOUNT = np.dtype(
         ("position_head", "<i4"),  # first position row, by market and leg
         ("order_head", "<i4"),  # oldest order row
         ("order_tail", "<i4"),  # newest order row
-        ("orders_count", "<i2"),  # not counted for the market maker
+        ("orders_count", "<i2"),  # of a user
         ("hedge", "i1"),  # 1: hedge mode
         ("awaits", "i1"),  # bits of its cross domain, below
     ]
