@@ -39,3 +39,19 @@ def test_the_fund_offers_what_it_took_over(exchange: Venue):
         expect event FILL.TRADE fund lots -4 price 90
         expect fund long 6 @ 90
     """)
+
+
+def test_what_the_fund_offers_takes_room_from_users_and_a_curve_none(exchange: Venue):
+    """R07, R129. Of three orders two are bob's; the fund's offer is the third, beside four quotes."""
+    exchange.play("""
+        given losses.fund_disposal = rest
+        given capacity orders 3
+        given curve 500000ppm x 5, 600000ppm x 5
+    """).play(START).play("""
+        buy bob 1 @ 60
+        buy bob 1 @ 59
+        mark 94
+        expect event RESTED fund lots 10 price 90
+        buy bob 1 @ 58
+        expect rejected ORDERS_FULL
+    """)
