@@ -31,7 +31,7 @@ from engine.views import (
 
 EVENTS_COUNT, EVENTS_ROWS, EVENT_BYTES = int(H.EVENTS_COUNT), int(H.EVENTS_ROWS), EVENT.itemsize
 EVENTS_SLACK = 1 << 16  # rows of event room beyond what one unit may need
-EVENTS_NEAR = 1 << 13  # the same for who reads them in place: they stay in a processor's cache
+EVENTS_NEAR = 1 << 11  # the same for who reads them in place: they stay in a processor's cache
 FEW_EVENTS = 1 << 10  # rows that are copied fastest by Python itself
 
 
