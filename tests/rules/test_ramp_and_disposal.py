@@ -42,7 +42,7 @@ def test_the_fund_offers_what_it_took_over(exchange: Venue):
 
 
 def test_what_the_fund_offers_takes_room_from_users_and_a_curve_none(exchange: Venue):
-    """R07, R129. Of three orders two are bob's, the third is the fund's offer, beside four quotes."""
+    """R07, R129. Two of three orders are bob's, the third is the fund's, beside four quotes."""
     exchange.play("""
         given losses.fund_disposal = rest
         given capacity orders 3
