@@ -74,14 +74,17 @@ def timed(
 
 
 def in_turn(
-    work: str, exchange: Exchange, first: np.ndarray, commands: np.ndarray, count: int, rounds: int
-) -> list[float]:
+    work: str, exchange: Exchange, first: np.ndarray, commands: np.ndarray, count: int, rounds: int,
+    ready: Callable[[], object] = lambda: None,
+) -> list[float]:  # fmt: skip
     """Seconds of each round of the same commands on the memory `first` of an exchange that has
-    worked them off already: each must leave its State, with `count` events on the way."""
+    worked them off already: each must leave its State, with `count` events on the way. `ready` is
+    called before each, untimed."""
     seconds, state = [], exchange.digest()
     for _ in range(rounds):
         exchange.block.memory[:] = first
         portions: list[np.ndarray] = []
+        ready()
         spent, _ = timed(lambda: exchange.stream(commands, in_place=True), portions.append)
         events = sum(len(portion) for portion in portions)
         same(f"{work}, events and State", (count, state), (events, exchange.digest()))

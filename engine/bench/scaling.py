@@ -11,7 +11,7 @@ import msgspec
 from engine.bench.book_rows import deep_row
 from engine.bench.flows import make_deep_flow, make_flow
 from engine.bench.results import BenchFault, Row, Table, this_machine
-from engine.bench.rounds import digest_of, row, same, timed
+from engine.bench.rounds import digest_of, in_turn, row, same, timed
 from engine.bench.throughput import watched
 from engine.bench.tick_rows import check_crossed, quiet_row, quiet_rows
 from engine.bench.work import Sizes, exchange_flow, trading_exchange
@@ -50,14 +50,12 @@ def exchange_share(sizes: Sizes, together: object, results: object) -> None:
     """One process's share: rounds of the whole exchange that begin together with the others'."""
     flow = make_flow("realistic", sizes.messages, sizes.seed)
     commands = exchange_flow(flow.rows, sizes.flow_accounts)
-    seconds, digest = [], ""
-    for _ in range(sizes.rounds + 1):
-        exchange = trading_exchange(sizes.flow_accounts, ORDERS_MAX)
-        together.wait(WAIT_S)
-        spent, parts = timed(lambda exchange=exchange: exchange.stream(commands, in_place=True))
-        seconds.append(spent)
-        digest = digest_of(parts)
-    results.put((seconds[1:], digest))
+    exchange = trading_exchange(sizes.flow_accounts, ORDERS_MAX)
+    first = exchange.block.memory.copy()
+    _, parts = timed(lambda: exchange.stream(commands, in_place=True))
+    count = sum(len(part) for part in parts)
+    rest = (first, commands, count, sizes.rounds, lambda: together.wait(WAIT_S))
+    results.put((in_turn("whole exchange", exchange, *rest), digest_of(parts)))
 
 
 def process_row(sizes: Sizes, count: int) -> Row:

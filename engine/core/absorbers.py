@@ -48,20 +48,12 @@ from engine.core.orders import rest
 from engine.core.policies import amounts_at, columns_at
 from engine.core.position import find_position, get_position
 from engine.core.sizing import bankruptcy, touch_price
-from engine.core.state import (
-    H,
-    accounts,
-    cases,
-    header,
-    leg_links,
-    markets,
-    positions,
-    volunteers,
-)
+from engine.core.state import H, accounts, cases, header, leg_links, markets, positions, volunteers
 
 NET = PositionSide.NET.value
 BACKSTOP = SystemAccount.BACKSTOP.value
 ROUNDING = SystemAccount.ROUNDING.value
+CHOSEN = -1  # a volunteer's lots are negative while it is chosen for the present round
 
 
 @part(NOTHING)
@@ -128,9 +120,6 @@ def leg_after(s, account_row, position_row, market_id):
     while row != 0 and positions(s)[row]["market_id"] != market_id:
         row = positions(s)[row]["account_next"]
     return row
-
-
-CHOSEN = -1  # a volunteer's lots are negative while it is chosen for the present round
 
 
 @kernel

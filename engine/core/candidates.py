@@ -8,14 +8,7 @@ from engine.core.margin import notional, value
 from engine.core.policies import OPTION_WORDS, columns_at, share_out
 from engine.core.position import find_position
 from engine.core.records import INT64
-from engine.core.state import (
-    H,
-    accounts,
-    header,
-    leg_links,
-    markets,
-    positions,
-)
+from engine.core.state import H, accounts, header, leg_links, markets, positions
 from engine.core.windows import window_at
 
 LEG_BITS = 2  # of the identifier of a candidate

@@ -25,15 +25,7 @@ from engine.core.orders import (
     rest,
 )
 from engine.core.position import find_position, get_position
-from engine.core.state import (
-    H,
-    accounts,
-    header,
-    markets,
-    orders,
-    positions,
-    reducing,
-)
+from engine.core.state import H, accounts, header, markets, orders, positions, reducing
 
 NET = PositionSide.NET.value
 

@@ -38,16 +38,7 @@ from engine.core.orders import (
 from engine.core.position import fill_side, make_position, move_margin_after_fill
 from engine.core.prices import touch_mark
 from engine.core.records import REDUCES
-from engine.core.state import (
-    H,
-    accounts,
-    header,
-    lacking,
-    markets,
-    orders,
-    positions,
-    reducing,
-)
+from engine.core.state import H, accounts, header, lacking, markets, orders, positions, reducing
 from engine.core.tickets import command_of
 
 NO_REASON = 0

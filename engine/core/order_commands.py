@@ -11,7 +11,6 @@ from engine.constants import (
     PositionSide,
     Reject,
     Side,
-    TimeInForce,
 )
 from engine.core.accounts import check_user, find_account, known_market
 from engine.core.admission import (
@@ -44,7 +43,7 @@ from engine.core.orders import (
 )
 from engine.core.position import find_position
 from engine.core.state import accounts, markets, orders, triggers
-from engine.core.tickets import command_of, write_ticket
+from engine.core.tickets import command_of, copy_terms, write_ticket
 from engine.core.triggers import link_stop
 
 
@@ -112,16 +111,8 @@ def place_stop(s, account_row, command, flags):
     """A stop waits on its ladder and in its account's list."""
     row = new_order_row(s)
     order = orders(s)[row]
-    order["order_id"] = command["order_id"]
-    order["lots"] = command["lots"]
-    order["price"] = command["price"]
+    copy_terms(order, command)
     order["account_row"] = account_row
-    order["market_id"] = command["market_id"]
-    order["side"] = command["side"]
-    order["order_type"] = command["order_type"]
-    order["time_in_force"] = command["time_in_force"]
-    order["position_side"] = command["position_side"]
-    order["self_trade"] = command["self_trade"]
     order["bits"] = flags
     triggers(s)[row]["trigger_price"] = command["trigger_price"]
     triggers(s)[row]["trigger_kind"] = command["trigger_kind"]
@@ -161,7 +152,7 @@ def fire_stop(s, row):
     kind = OrderType.MARKET.value
     if order["order_type"] == OrderType.STOP_LIMIT:
         kind = OrderType.LIMIT.value
-    ticket_at = write_ticket(s, row, kind, order["time_in_force"], order["price"], lots)
+    ticket_at = write_ticket(s, row, kind, order["price"], lots)
     leg = find_position(s, account_row, order["market_id"], order["position_side"])
     forget(s, row, 0)
     reject = check_room(s, account_row, leg)
@@ -243,5 +234,5 @@ def amend(s, command_at):
         emit_order(s, row, EventKind.AMENDED, lots, 0)
         return OK
     account_row, flags = order["account_row"], order["bits"] & FLAG_BITS
-    ticket_at = write_ticket(s, row, OrderType.LIMIT.value, TimeInForce.GTC.value, price, lots)
+    ticket_at = write_ticket(s, row, OrderType.LIMIT.value, price, lots)
     return admit(s, ticket_at, account_row, leg, flags, row)

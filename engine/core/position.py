@@ -18,14 +18,7 @@ from engine.core.ledger import (
 )
 from engine.core.margin import fee as fee_of
 from engine.core.margin import initial_margin, notional, released_entry, value
-from engine.core.state import (
-    H,
-    accounts,
-    header,
-    leg_links,
-    markets,
-    positions,
-)
+from engine.core.state import H, accounts, header, leg_links, markets, positions
 
 
 @kernel

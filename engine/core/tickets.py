@@ -18,17 +18,26 @@ def command_of(command_at):
     return window_at(command_at, 1, COMMAND_ROW)[0]
 
 
+@inlined
+def copy_terms(to, terms):
+    """What an order and the command that asks for it have in common, from one to the other."""
+    to["order_id"] = terms["order_id"]
+    to["market_id"] = terms["market_id"]
+    to["side"] = terms["side"]
+    to["order_type"] = terms["order_type"]
+    to["time_in_force"] = terms["time_in_force"]
+    to["position_side"] = terms["position_side"]
+    to["self_trade"] = terms["self_trade"]
+    to["price"] = terms["price"]
+    to["lots"] = terms["lots"]
+
+
 @kernel
-def write_ticket(s, row, order_type, time_in_force, price, lots):
-    """The order of a row as a command with this price and size; returns its address."""
-    order, ticket = orders(s)[row], tickets(s)[0]
-    ticket["order_id"] = order["order_id"]
-    ticket["market_id"] = order["market_id"]
-    ticket["side"] = order["side"]
-    ticket["position_side"] = order["position_side"]
-    ticket["self_trade"] = order["self_trade"]
+def write_ticket(s, row, order_type, price, lots):
+    """The order of a row as a command of this type, price and size; returns its address."""
+    ticket = tickets(s)[0]
+    copy_terms(ticket, orders(s)[row])
     ticket["order_type"] = order_type
-    ticket["time_in_force"] = time_in_force
     ticket["price"] = price
     ticket["lots"] = lots
     return header(s)[H.TICKETS_AT]
