@@ -246,12 +246,11 @@ def check_leverage(s, account_row, leg, leverage):
     size = notional(market, lots, market["mark_price"])
     if not fits_tiers(s, market, lots, size, leverage):
         return Reject.POSITION_LIMIT.value
-    buy, sell = position["buy_lots"], position["sell_lots"]
     before = requirement(s, account_row)
-    after = before - position_requirement(s, market, position, buy, sell)
+    after = before - position_requirement(s, market, position)
     previous = position["leverage"]
     position["leverage"] = leverage
-    after += position_requirement(s, market, position, buy, sell)
+    after += position_requirement(s, market, position)
     position["leverage"] = previous
     if after > before and cross_equity(s, account_row) < after:
         return Reject.INSUFFICIENT_MARGIN.value

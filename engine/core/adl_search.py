@@ -55,13 +55,24 @@ def ratio_above(numerator, denominator):
     return mul_div_bounded(numerator, PPB, denominator, BOUND_MAX - 1) + 1
 
 
+@inlined
+def unit_of(s, market_id, long):
+    """What a lot of a side is worth at mark, give or take one; negative where its holder gains as
+    that falls."""
+    market = markets(s)[market_id]
+    gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
+    size = max(1, notional(market, 1, market["mark_price"]))
+    return size if gains else -size
+
+
 @kernel
-def bound_of(s, line, own, unit, gains):
-    """No score in a line, of those with at least so much of their own, is above this, where a lot's
-    notional is `unit`, give or take one. Where the whole score grows with what is won, which it
-    does as long as money of one's own is not negative, both factors are bounded by the most won."""
-    rule = header(s)[H.ADL_SCORE]
-    low, high = max(1, unit - 1), unit + 1
+def bound_of(s, row, own, unit):
+    """No score in a line, or a group of lines, of those with at least so much of their own, is
+    above this; see `unit_of`. Where the whole score grows with what is won, which it does as long
+    as money of one's own is not negative, both factors are bounded by the most won."""
+    line = adl_lines(s)[row]
+    rule, gains = header(s)[H.ADL_SCORE], unit > 0
+    low, high = max(1, abs(unit) - 1), abs(unit) + 1
     won_most = high - line["entry_min"] if gains else line["entry_max"] - low
     won_least = low - line["entry_max"] if gains else line["entry_min"] - high
     joint = rule != AdlScore.PROFIT_TIMES_LEVERAGE or gains
@@ -89,15 +100,6 @@ def bound_of(s, line, own, unit, gains):
     return min(BOUND_MAX, mul_div_bounded(first, second, PPB, BOUND_MAX) + 1)
 
 
-@kernel
-def bound_in(s, market_id, long, line, own):
-    """The same in a line, or a group of lines, at the mark."""
-    market = markets(s)[market_id]
-    gains = (market["payoff"] == Payoff.LINEAR) == (long != 0)
-    unit = notional(market, 1, market["mark_price"])
-    return bound_of(s, adl_lines(s)[grid_of(market_id, long) * LINES + line], own, unit, gains)
-
-
 # -- the heap ---------------------------------------------------------------------------------
 
 
@@ -109,11 +111,6 @@ def put_bound(heap, row, bound, place, head):
     heap[row]["head"] = head
 
 
-@inlined
-def copy_bound(heap, row, other):
-    put_bound(heap, row, heap[other]["bound"], heap[other]["place"], heap[other]["head"])
-
-
 @kernel
 def sift_bounds(heap, end):
     """Restore a heap with the highest bound on top, in rows 1 to end, of which the first may be
@@ -122,10 +119,10 @@ def sift_bounds(heap, end):
     bound, place, head = heap[1]["bound"], heap[1]["place"], heap[1]["head"]
     while child < end:
         child += np.int64(heap[child + 1]["bound"] > heap[child]["bound"])
-        copy_bound(heap, root, child)
+        heap[root] = heap[child]
         root, child = child, 2 * child
     if child == end:
-        copy_bound(heap, root, child)
+        heap[root] = heap[child]
         root = child
     lift_bound(heap, root, bound, place, head)
 
@@ -134,7 +131,7 @@ def sift_bounds(heap, end):
 def lift_bound(heap, row, bound, place, head):
     """Put a bound where it belongs between a row and the top."""
     while row > 1 and heap[row >> 1]["bound"] < bound:
-        copy_bound(heap, row, row >> 1)
+        heap[row] = heap[row >> 1]
         row >>= 1
     put_bound(heap, row, bound, place, head)
 
@@ -173,25 +170,26 @@ def open_index(s, market_id, long):
     loose = adl_cells(s)[grid * CELLS + LOOSE]["head"]
     if loose != 0:
         count = push_bound(heap, count, BOUND_MAX, LOOSE, loose)
+    unit = unit_of(s, market_id, long)
     for index in range(side["lines"] // GROUP):
-        group = adl_lines(s)[grid * LINES + group_of(index * GROUP)]
+        row = grid * LINES + group_of(index * GROUP)
+        group = adl_lines(s)[row]
         if group["entry_max"] != 0:
-            bound = bound_in(s, market_id, long, group_of(index * GROUP), group["own_low"])
+            bound = bound_of(s, row, group["own_low"], unit)
             count = push_bound(heap, count, bound, index, 0)
     return count
 
 
 @kernel
-def open_group(s, market_id, long, count, group):
+def open_group(s, grid, unit, count, group):
     """The first cells of the lines of the group on top of the heap take its place; how many are
     closed then. Lines and group remember what those cells say."""
-    heap, grid = adl_heap(s), grid_of(market_id, long)
-    columns = adl_grids(s)[grid]["columns"]
+    heap, columns = adl_heap(s), adl_grids(s)[grid]["columns"]
     for index in range(group * GROUP, (group + 1) * GROUP):
         place = adl_lines(s)[grid * LINES + index]["first"]
         fetch_adl_used(s, grid * USED_WORDS + (place >> 6))
         fetch_adl_cell(s, grid * CELLS + place)
-    copy_bound(heap, 1, count)
+    heap[1] = heap[count]
     sift_bounds(heap, count - 1)
     count -= 1
     bounds, low, before = adl_lines(s)[grid * LINES + group_of(group * GROUP)], BOUND_MAX, count
@@ -200,7 +198,7 @@ def open_group(s, market_id, long, count, group):
         place = next_cell(s, grid, line["first"], end) if line["entry_max"] != 0 else end
         if place != end:
             cell = adl_cells(s)[grid * CELLS + place]
-            bound = bound_in(s, market_id, long, index, cell["own_min"])
+            bound = bound_of(s, grid * LINES + index, cell["own_min"], unit)
             if bound >= heap[1]["bound"]:
                 fetch_leg(s, cell["head"])
             count = push_bound(heap, count, bound, place, cell["head"])
@@ -222,11 +220,10 @@ def fetch_leg(s, row):
 
 
 @kernel
-def open_cell(s, market_id, long, count, place):
+def open_cell(s, grid, unit, count, place):
     """The next cell of its line, if there is one, takes the place of the cell on top of the heap;
     how many are closed then."""
-    heap, grid = adl_heap(s), grid_of(market_id, long)
-    columns = adl_grids(s)[grid]["columns"]
+    heap, columns = adl_heap(s), adl_grids(s)[grid]["columns"]
     index = place // columns
     end = CELLS if place == LOOSE else (index + 1) * columns
     place = next_cell(s, grid, place + 1, end)
@@ -234,25 +231,25 @@ def open_cell(s, market_id, long, count, place):
         cell = adl_cells(s)[grid * CELLS + place]
         fetch_leg(s, cell["head"])
         fetch_adl_cell(s, grid * CELLS + next_cell(s, grid, place + 1, end))
-        bound = bound_in(s, market_id, long, index, cell["own_min"])
+        bound = bound_of(s, grid * LINES + index, cell["own_min"], unit)
         put_bound(heap, 1, bound, place, cell["head"])
     else:
-        copy_bound(heap, 1, count)
+        heap[1] = heap[count]
         count -= 1
     sift_bounds(heap, count)
     return count
 
 
 @kernel
-def open_best(s, market_id, long, count):
+def open_best(s, grid, unit, count):
     """Open what has the highest bound of `count`: the first leg of a cell, 0 if it was a group; and
     how many are closed then."""
     heap = adl_heap(s)
     place, head = heap[1]["place"], heap[1]["head"]
     if head == 0:
-        count = open_group(s, market_id, long, count, place)
+        count = open_group(s, grid, unit, count, place)
     else:
-        count = open_cell(s, market_id, long, count, place)
+        count = open_cell(s, grid, unit, count, place)
     for ahead in range(SOON, min(count + 1, LATER)):
         fetch_leg(s, heap[ahead]["head"])
     return head, count

@@ -19,12 +19,13 @@ from engine.constants import (
     TimeInForce,
     TriggerPrice,
 )
-from engine.core.arithmetic import divide_down, mul_div, mul_div_up
+from engine.core.arithmetic import mul_div, mul_div_up
 from engine.core.book import (
     best_price,
     crosses,
     find_order,
     first_order,
+    is_off_tick,
     next_order,
     opposite,
     signed,
@@ -43,9 +44,10 @@ ORDER_FLAGS = int(Flag.REDUCE_ONLY | Flag.POST_ONLY)
 @inlined
 def side_fits(s, account_row, position_side):
     """Implements R12."""
-    if accounts(s)[account_row]["hedge"] != 0:
-        return position_side == PositionSide.LONG or position_side == PositionSide.SHORT
-    return position_side == PositionSide.NET
+    hedged = accounts(s)[account_row]["hedge"] != 0
+    if position_side == PositionSide.NET:
+        return not hedged
+    return hedged and (position_side == PositionSide.LONG or position_side == PositionSide.SHORT)
 
 
 @inlined
@@ -96,25 +98,19 @@ def check_shape(s, account_row, command):
 
 
 @inlined
-def is_off_tick(price, tick):
-    return tick != 1 and divide_down(price, tick) * tick != price
-
-
-@inlined
 def check_prices(market, command, priced, stop):
     price, trigger = command["price"], command["trigger_price"]
-    tick = market["tick_price"]
     if priced and not price_fits(market, price):
         return Reject.PRICE_OUT_OF_RANGE.value
     if not priced and price != 0:
         return Reject.PRICE_OUT_OF_RANGE.value
-    if is_off_tick(price, tick):
+    if is_off_tick(market, price):
         return Reject.PRICE_OFF_TICK.value
-    if stop and not price_fits(market, trigger):
+    if not stop:
+        return OK if trigger == 0 else Reject.TRIGGER_PRICE_OUT_OF_RANGE.value
+    if not price_fits(market, trigger):
         return Reject.TRIGGER_PRICE_OUT_OF_RANGE.value
-    if not stop and trigger != 0:
-        return Reject.TRIGGER_PRICE_OUT_OF_RANGE.value
-    if is_off_tick(trigger, tick):
+    if is_off_tick(market, trigger):
         return Reject.TRIGGER_PRICE_OFF_TICK.value
     return OK
 
@@ -174,14 +170,37 @@ def market_limit(market, side):
 
 @kernel
 def check_risk(s, ticket_at, account_row, leg, flags):
-    """Implements R08: checks against prices and money, for new, amended and triggered orders."""
+    """Implements R08: checks against prices and money, for new and triggered orders."""
     order = command_of(ticket_at)
     market_id, side = order["market_id"], order["side"]
     price, lots = order["price"], order["lots"]
+    limited = order["order_type"] == OrderType.LIMIT
+    reject = check_terms(s, account_row, leg, market_id, side, price, lots, limited, flags, 0)
+    if reject == OK and order["time_in_force"] == TimeInForce.FOK:
+        limit = price if limited else market_limit(markets(s)[market_id], side)
+        if flags & Flag.REDUCE_ONLY and reducible_lots(s, leg, side) < lots:
+            return Reject.FOK_NOT_FILLABLE.value
+        if not is_fillable(s, account_row, market_id, side, lots, limit, order["self_trade"]):
+            return Reject.FOK_NOT_FILLABLE.value
+    return reject
+
+
+@inlined
+def check_moved(s, row, leg, price, lots):
+    """Implements R08 for a resting order of a leg that is to have another price or size, as if it
+    were gone already (R14)."""
+    order = orders(s)[row]
+    account_row, market_id, side = order["account_row"], order["market_id"], order["side"]
+    gone, flags = order["lots"], order["bits"]
+    return check_terms(s, account_row, leg, market_id, side, price, lots, True, flags, gone)
+
+
+@inlined
+def check_terms(s, account_row, leg, market_id, side, price, lots, limited, flags, gone):
+    """R08 without fill-or-kill; `gone` lots of the leg's orders on this side no longer count."""
     market = markets(s)[market_id]
     if market["mark_price"] == 0:
         return Reject.NO_MARK_PRICE.value
-    limited = order["order_type"] == OrderType.LIMIT
     banded = limited and market["price_band_ppm"] != 0
     if banded and not crosses(side, band_edge(market, side), price):
         return Reject.OUTSIDE_PRICE_BAND.value
@@ -194,34 +213,31 @@ def check_risk(s, ticket_at, account_row, leg, flags):
             paid = market["mark_price"]
             if market["price_band_ppm"] != 0:
                 paid = band_edge(market, side)
-        reject = check_margin(s, account_row, leg, market_id, side, lots, paid)
+        reject = check_margin(s, account_row, leg, market_id, side, lots, paid, gone)
         if reject != OK:
             return reject
     best = best_price(market, opposite(side))
     if flags & Flag.POST_ONLY and best != 0 and crosses(side, price, best):
         return Reject.POST_ONLY_WOULD_CROSS.value
-    if order["time_in_force"] == TimeInForce.FOK:
-        limit = price if limited else market_limit(market, side)
-        if flags & Flag.REDUCE_ONLY and reducible_lots(s, leg, side) < lots:
-            return Reject.FOK_NOT_FILLABLE.value
-        if not is_fillable(s, account_row, market_id, side, lots, limit, order["self_trade"]):
-            return Reject.FOK_NOT_FILLABLE.value
     return OK
 
 
-@kernel
-def check_margin(s, account_row, leg, market_id, side, lots, paid_price):
-    """Implements R40 and R41: `paid_price` is the most the order may pay."""
+@inlined
+def check_margin(s, account_row, leg, market_id, side, lots, paid_price, gone):
+    """Implements R40 and R41: `paid_price` is the most the order may pay, `gone` what it takes the
+    place of."""
     market = markets(s)[market_id]
     if market["open_interest_lots"] + lots > market["open_interest_lots_max"]:
         return Reject.OPEN_INTEREST_BOUND.value
     position = positions(s)[leg]
     held, buy, sell = position["lots"], position["buy_lots"], position["sell_lots"]
+    if side == Side.BUY:
+        buy -= gone
+    else:
+        sell -= gone
     leverage = position["leverage"] if leg != 0 else market["leverage_default"]
     before = worst_lots(held, buy, sell)
-    more_buy = buy + lots if side == Side.BUY else buy
-    more_sell = sell + lots if side == Side.SELL else sell
-    after = worst_lots(held, more_buy, more_sell)
+    after = max(before, held + buy + lots if side == Side.BUY else sell + lots - held)
     if after == before:
         return OK
     if after > market["open_interest_lots_max"]:
@@ -234,9 +250,11 @@ def check_margin(s, account_row, leg, market_id, side, lots, paid_price):
     watched = header(s)[H.RESTRICT] != 0  # else nobody is restricted
     if watched and cases(s)[case_row(s, account_row, domain)]["level"] & Level.RESTRICTED != 0:
         return Reject.RESTRICTED.value
-    equity, needed = equity_and_requirement(s, account_row, leg, more_buy, more_sell)
-    if leg == 0:
-        needed += initial_margin(s, market, after, size, leverage)
+    equity, needed = equity_and_requirement(s, account_row, leg)
+    if position["isolated"] != 0:
+        size = notional(market, after - abs(held), mark)
+        after -= abs(held)
+    needed += initial_margin(s, market, after, size, leverage)
     change = signed(side, lots)
     loss = value(market, change, paid_price) - value(market, change, mark)
     cost = max(0, loss) + fee(notional(market, lots, paid_price), market["taker_fee_ppm"])

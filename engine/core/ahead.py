@@ -10,7 +10,7 @@ time.
 import numpy as np
 
 from engine.constants import CommandKind
-from engine.core.arithmetic import divide_down
+from engine.core.book import tick_of
 from engine.core.kernel import JIT, inlined, kernel
 from engine.core.slots import home_slot
 from engine.core.state import (
@@ -106,7 +106,7 @@ def _level_row(s, command):
     market = markets(s)[market_id]
     if price > market["price_max"]:
         return 0
-    return market["level_row"] + divide_down(price, market["tick_price"])
+    return market["level_row"] + tick_of(market, price)
 
 
 @inlined

@@ -251,7 +251,7 @@ def place_leg(s, position_row, slack, gap, times_ppm, restrict):
     hang(s, position_row, against, first, clamped(market, in_favour, second))
 
 
-@kernel
+@inlined
 def reach_of(s, position_row):
     """What a leg can lose of its domain's slack until a mark meets its node, or the price range
     ends; -1 if that does not simply follow from where the node hangs. And whether it hangs."""

@@ -11,6 +11,7 @@ R13 and R17.
 import numpy as np
 
 from engine.constants import Side
+from engine.core.arithmetic import divide_down, times_inverse
 from engine.core.kernel import inlined, kernel
 from engine.core.ladder import clear_position, first_from, ladder_row, last_to, set_position
 from engine.core.slots import home_slot
@@ -31,6 +32,20 @@ def best_tick(market, side):
     """Best tick of a side, 0 when it is empty."""
     bid, ask = market["best_bid_tick"], market["best_ask_tick"]  # both read: no branch on the side
     return bid if side == Side.BUY else ask
+
+
+@inlined
+def tick_of(market, price):
+    """price / tick rounded down, for a price from 0 to price_max."""
+    inverse = market["tick_inverse"]
+    if inverse != 0:
+        return times_inverse(price, inverse)
+    return divide_down(price, market["tick_price"])
+
+
+@inlined
+def is_off_tick(market, price):
+    return tick_of(market, price) * market["tick_price"] != price
 
 
 @inlined

@@ -17,7 +17,9 @@ from types import FunctionType, ModuleType
 import msgspec
 import numba
 from numba.core import codegen
+from numba.core.callconv import CPUCallConv
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 
@@ -57,15 +59,33 @@ class _Codegen(codegen.JITCPUCodegen):
         """Nothing of it runs here."""
 
 
+class _Calls(CPUCallConv):
+    """numba's way of calling, without the zeros that it writes to where a result and a fault will
+    be: whoever is called writes the one or the other, and neither is read before."""
+
+    def call_function(self, builder, callee, resty, argtys, args, attrs=None):
+        with builder.goto_entry_block():
+            result_at, fault_at = (
+                builder.alloca(kind.pointee) for kind in callee.function_type.args[:2]
+            )
+        packed = self._get_arg_packer(argtys).as_arguments(builder, args)
+        code = builder.call(callee, [result_at, fault_at, *packed], attrs=attrs or ())
+        status = self._get_return_status(builder, code, builder.load(fault_at))
+        result = self.context.get_returned_value(builder, resty, builder.load(result_at))
+        return status, result
+
+
 @contextmanager
 def _as_parts() -> Iterator[_Codegen]:
     """Let numba make what it compiles for parts, not to be run."""
     context = cpu_target.target_context
     usual, context._internal_codegen = context._internal_codegen, _CODEGEN
+    usual_calls, CPUContext.call_conv = CPUContext.call_conv, property(_Calls)
     try:
         yield _CODEGEN
     finally:
         context._internal_codegen = usual
+        CPUContext.call_conv = usual_calls
 
 
 _CODEGEN = _Codegen("crashtape.parts")

@@ -21,7 +21,7 @@ from engine.constants import (
     SystemAccount,
 )
 from engine.core.adl_index import grid_of, is_indexable, spend
-from engine.core.adl_search import fetch_leg, open_best, open_index
+from engine.core.adl_search import fetch_leg, open_best, open_index, unit_of
 from engine.core.arithmetic import mul_div, mul_div_bounded, mul_div_up
 from engine.core.candidates import bearer_row, gather, share_case
 from engine.core.events import emit
@@ -177,12 +177,12 @@ def write_rank(s, slot, row):
 
 
 @kernel
-def rank_cells(s, market_id, long, cells, left, winners, without_row):
+def rank_cells(s, grid, unit, cells, left, winners, without_row):
     """Open what is closed until the best rank is above every bound. RANKS is a heap of `left`;
     how many there are then, and how many are closed."""
     heap, closed = ranks(s), adl_heap(s)
     while cells > 0 and (left == 0 or closed[1]["bound"] >= heap[1]["score"]):
-        row, cells = open_best(s, market_id, long, cells)
+        row, cells = open_best(s, grid, unit, cells)
         while row != 0:
             following = adl_nodes(s)[row]["next"]
             if following != 0:
@@ -211,9 +211,10 @@ def choose(s, position_row, cells, left, place, winners):
     position = positions(s)[position_row]
     market_id, without_row = position["market_id"], position["account_row"]
     long = closed_by_longs(position)
+    grid, unit = grid_of(market_id, long), unit_of(s, market_id, long)
     heap, order, lots, before = ranks(s), adl_order(s), abs(position["lots"]), left + place
     while lots > 0:
-        left, cells = rank_cells(s, market_id, long, cells, left, winners, without_row)
+        left, cells = rank_cells(s, grid, unit, cells, left, winners, without_row)
         if left == 0:
             break
         row = heap[1]["position_row"]
@@ -225,7 +226,7 @@ def choose(s, position_row, cells, left, place, winners):
             assert order[place] == row, "the index of a side differs from its scan"
         order[place] = row
         lots -= abs(positions(s)[row]["lots"])
-    spend(s, grid_of(market_id, long), left + place - before)
+    spend(s, grid, left + place - before)
     return cells, left, place
 
 

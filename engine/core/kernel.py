@@ -144,7 +144,6 @@ NOTHING = types.none
 INT = types.int64
 INTS_3 = types.UniTuple(types.int64, 3)
 INTS_4 = types.UniTuple(types.int64, 4)
-INTS_6 = types.UniTuple(types.int64, 6)
 
 PART_WORDS = 128  # words of the header kept for addresses
 FIRST_PART_WORD = 256
@@ -234,11 +233,15 @@ def _call_through(word: int, returns: types.Type) -> Callable:
             words = builder.inttoptr(values[0], ir.IntType(64).as_pointer())
             place = builder.gep(words, [ir.Constant(ir.IntType(64), word)])
             pointer = builder.inttoptr(builder.load(place), function.as_pointer())
+            with builder.goto_entry_block():
+                result_at, fault_at = (builder.alloca(kind.pointee) for kind in function.args[:2])
             unpacked = cgutils.unpack_tuple(builder, values[1], len(kinds))
-            status, result = convention.call_function(builder, pointer, returns, kinds, unpacked)
-            with cgutils.if_unlikely(builder, status.is_error):
-                convention.return_status_propagate(builder, status)
-            return result
+            code = builder.call(pointer, [result_at, fault_at, *unpacked])
+            faulty = builder.icmp_signed("!=", code, ir.Constant(code.type, 0))
+            with cgutils.if_unlikely(builder, faulty):
+                builder.store(builder.load(fault_at), builder.function.args[1])
+                builder.ret(code)
+            return context.get_returned_value(builder, returns, builder.load(result_at))
 
         return signature, codegen
 

@@ -241,6 +241,12 @@ def leg_initial(s, position_row, lots, size):
 @part(INTS_4)
 def cross_sums(s, account_row, second):
     """Implements R36, R37 for a wallet: (equity, maintenance margin, notional, open legs)."""
+    return sums_of_legs(s, account_row, second)
+
+
+@inlined
+def sums_of_legs(s, account_row, second):
+    """The same, for whoever asks often."""
     equity = accounts(s)[account_row]["wallet_quote"]
     maintenance = np.int64(0)
     size = np.int64(0)
@@ -377,9 +383,9 @@ def domain_of(s, position_row):
 
 
 @kernel
-def position_requirement(s, market, position, buy_lots, sell_lots):
-    """Implements R38 for one leg, with these sums of resting orders."""
-    lots = worst_lots(position["lots"], buy_lots, sell_lots)
+def position_requirement(s, market, position):
+    """Implements R38 for one leg."""
+    lots = worst_lots(position["lots"], position["buy_lots"], position["sell_lots"])
     if position["isolated"] != 0:
         lots -= abs(position["lots"])
     if lots == 0:
@@ -388,10 +394,10 @@ def position_requirement(s, market, position, buy_lots, sell_lots):
     return initial_margin(s, market, lots, size, position["leverage"])
 
 
-@kernel
-def equity_and_requirement(s, account_row, leg, buy_lots, sell_lots):
-    """Implements R36 for a wallet, at mark, and R38 for its account, as if one leg had these sums
-    of resting orders; leg 0: none."""
+@inlined
+def equity_and_requirement(s, account_row, without):
+    """Implements R36 for a wallet, at mark, and R38 for its account without one leg, or with all
+    of them for 0."""
     equity = accounts(s)[account_row]["wallet_quote"]
     needed = np.int64(0)
     row = accounts(s)[account_row]["position_head"]
@@ -399,10 +405,8 @@ def equity_and_requirement(s, account_row, leg, buy_lots, sell_lots):
     while row != 0:
         position = table[row]
         market = markets(s)[position["market_id"]]
-        buy, sell = position["buy_lots"], position["sell_lots"]
-        if row == leg:
-            buy, sell = buy_lots, sell_lots
-        needed += position_requirement(s, market, position, buy, sell)
+        if row != without:
+            needed += position_requirement(s, market, position)
         if position["isolated"] == 0 and position["lots"] != 0:
             equity += worth(market, position["lots"], market["mark_price"])
             equity -= position["entry_quote"]
@@ -413,7 +417,7 @@ def equity_and_requirement(s, account_row, leg, buy_lots, sell_lots):
 @part(INT)
 def requirement(s, account_row):
     """Implements R38."""
-    return equity_and_requirement(s, account_row, 0, 0, 0)[1]
+    return equity_and_requirement(s, account_row, 0)[1]
 
 
 @kernel
@@ -434,7 +438,7 @@ def spendable(s, account_row):
     wallet = accounts(s)[account_row]["wallet_quote"]
     if is_system(s, account_row):
         return wallet
-    equity, needed = equity_and_requirement(s, account_row, 0, 0, 0)
+    equity, needed = equity_and_requirement(s, account_row, 0)
     room = min(wallet, equity - needed)
     if header(s)[H.PROFIT_LOCK] != 0:
         room -= max(0, session_profit(s, account_row, 0))

@@ -31,6 +31,7 @@ from engine.core.ledger import (
     isolated_health,
     move_to,
     repay,
+    sums_of_legs,
     touch_account,
     touch_position,
     trigger_requirement,
@@ -262,7 +263,7 @@ def find_due(s, key):
         elif is_mere_money(s, account_row):
             return True
         else:
-            equity, maintenance, _, legs = cross_health(s, account_row)
+            equity, maintenance, _, legs = sums_of_legs(s, account_row, 0)
         if not breached_with(s, equity, maintenance, legs):
             slack = equity - trigger_requirement(s, maintenance)
             if not bands_hold(s, account_row, domain_row, slack):

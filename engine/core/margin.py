@@ -186,8 +186,9 @@ def released_entry(entry_quote, closed_lots, open_lots):
 
 @inlined
 def worst_lots(lots, buy_lots, sell_lots):
-    """Implements R34."""
-    return max(abs(lots), max(abs(lots + buy_lots), abs(lots - sell_lots)))
+    """Implements R34. Sums of orders are never below 0, so the legs that all buying or all selling
+    would leave, each counted its own way, are the largest there can be."""
+    return max(lots + buy_lots, sell_lots - lots)
 
 
 @kernel

@@ -44,14 +44,13 @@ from engine.core.tickets import command_of
 NO_REASON = 0
 
 
-@kernel
-def after_fill(s, position_row, price, fill, liquidating):
-    """Implements R26 and R28, for one side of a fill."""
+@inlined
+def after_fill(s, position_row, lots, price, fee_ppm, booked_quote, before, liquidating):
+    """Implements R26 and R28, for one side of a fill; `before` is (lots, margin) before it."""
     position = positions(s)[position_row]
     if position["isolated"] != 0 and not liquidating:
-        lots_before, lots_after, margin_before, opened, realised, fee = fill
         move_margin_after_fill(
-            s, position_row, price, lots_before, lots_after, margin_before, opened, realised, fee
+            s, position_row, lots, price, fee_ppm, booked_quote, before[0], before[1]
         )
     if position["beside"] & REDUCES != 0:
         trim_reduce_only(s, position_row)
@@ -68,10 +67,19 @@ def trade_off_book(s, taker_row, maker_row, lots, price, cause):
         market = markets(s)[positions(s)[taker_row]["market_id"]]
         taker_ppm, maker_ppm = market["taker_fee_ppm"], market["maker_fee_ppm"]
     flag = Flag.MAKER.value
-    first = fill_side(s, taker_row, 0, maker_account, lots, price, cause, taker_ppm, 0)
-    second = fill_side(s, maker_row, 0, taker_account, -lots, price, cause, maker_ppm, flag)
-    after_fill(s, taker_row, price, first, True)
-    after_fill(s, maker_row, price, second, False)
+    before = held_by(s, taker_row)
+    taken = fill_side(s, taker_row, 0, maker_account, lots, price, cause, taker_ppm, 0)
+    before_maker = held_by(s, maker_row)
+    made = fill_side(s, maker_row, 0, taker_account, -lots, price, cause, maker_ppm, flag)
+    after_fill(s, taker_row, lots, price, taker_ppm, taken, before, True)
+    after_fill(s, maker_row, -lots, price, maker_ppm, made, before_maker, False)
+
+
+@inlined
+def held_by(s, position_row):
+    """(lots, margin) of a leg."""
+    position = positions(s)[position_row]
+    return position["lots"], position["margin_quote"]
 
 
 @kernel
@@ -158,12 +166,14 @@ def trade_with(s, resting, taker_row, order_id, side, fill, price, flags, cause)
     taker_ppm, maker_ppm = market["taker_fee_ppm"], market["maker_fee_ppm"]
     if cause != Cause.TRADE:
         taker_ppm = 0
-    first = fill_side(s, taker_row, order_id, maker_account, change, price, cause, taker_ppm, flags)
-    second = fill_side(
+    before = held_by(s, taker_row)
+    taken = fill_side(s, taker_row, order_id, maker_account, change, price, cause, taker_ppm, flags)
+    before_maker = held_by(s, maker_row)
+    made = fill_side(
         s, maker_row, maker_order, account_row, -change, price, cause, maker_ppm, maker_flags
     )
-    after_fill(s, taker_row, price, first, cause == Cause.LIQUIDATION)
-    after_fill(s, maker_row, price, second, False)
+    after_fill(s, taker_row, change, price, taker_ppm, taken, before, cause == Cause.LIQUIDATION)
+    after_fill(s, maker_row, -change, price, maker_ppm, made, before_maker, False)
 
 
 @kernel

@@ -15,6 +15,7 @@ from engine.constants import (
 from engine.core.accounts import check_user, find_account, known_market
 from engine.core.admission import (
     OK,
+    check_moved,
     check_risk,
     check_room,
     check_shape,
@@ -50,6 +51,8 @@ from engine.core.triggers import link_stop
 @inlined
 def closing_flags(position_side, side, flags):
     """Implements R12: closing a hedge leg is reduce-only whether the order says so or not."""
+    if position_side == PositionSide.NET:
+        return flags
     if (position_side == PositionSide.LONG and side == Side.SELL) or (
         position_side == PositionSide.SHORT and side == Side.BUY
     ):
@@ -81,29 +84,16 @@ def new_order(s, command_at):
         if reject == OK:
             place_stop(s, row, command, flags)
         return reject
-    return admit(s, command_at, row, leg, flags, 0)
+    return admit(s, command_at, row, leg, flags)
 
 
 @part(INT)
-def admit(s, ticket_at, account_row, leg, flags, replaced):
-    """Check an order in hand against prices and money; past that it must succeed. It takes the
-    place of order `replaced`, if it is not 0, as if that were gone already (R14)."""
-    if replaced != 0:
-        count_lots(s, replaced, leg, -orders(s)[replaced]["lots"])
+def admit(s, ticket_at, account_row, leg, flags):
+    """Check an order in hand against prices and money; past that it must succeed."""
     reject = check_risk(s, ticket_at, account_row, leg, flags)
-    if replaced != 0:
-        count_lots(s, replaced, leg, orders(s)[replaced]["lots"])
-    if reject != OK:
-        return reject
-    if replaced != 0:
-        order = command_of(ticket_at)
-        price, met = order["price"], meets(s, order["market_id"], order["side"], order["price"])
-        if not met and flags & Flag.REDUCE_ONLY == 0:
-            move_order(s, replaced, leg, price, order["lots"])
-            return OK
-        cancel(s, replaced, CancelReason.AMENDED)
-    place(s, ticket_at, account_row, leg, flags)
-    return OK
+    if reject == OK:
+        place(s, ticket_at, account_row, leg, flags)
+    return reject
 
 
 @kernel
@@ -157,7 +147,7 @@ def fire_stop(s, row):
     forget(s, row, 0)
     reject = check_room(s, account_row, leg)
     if reject == OK:
-        reject = admit(s, ticket_at, account_row, leg, flags, 0)
+        reject = admit(s, ticket_at, account_row, leg, flags)
     if reject != OK:
         ticket = command_of(ticket_at)
         emit_cancelled(
@@ -174,7 +164,7 @@ def fire_stop(s, row):
         )
 
 
-@kernel
+@inlined
 def own_order(s, command):
     """(Reject, row) of the order that a command names: it must exist and be the account's."""
     row = find_account(s, command["account_id"])
@@ -209,30 +199,44 @@ def cancel_orders(s, command):
 
 
 @kernel
-def amend(s, command_at):
+def amend(s, command):
     """Implements R14."""
-    command = command_of(command_at)
     reject, row = own_order(s, command)
     if reject != OK:
         return reject
     order = orders(s)[row]
     if is_stop(order):
         return Reject.STOPS_CANNOT_BE_AMENDED.value
-    market_id = order["market_id"]
-    market = markets(s)[market_id]
+    market = markets(s)[order["market_id"]]
     price, lots = command["price"], command["lots"]
     if not lots_fit(market, lots):
         return Reject.LOTS_OUT_OF_RANGE.value
     if not price_fits(market, price):
         return Reject.PRICE_OUT_OF_RANGE.value
-    if is_off_tick(price, market["tick_price"]):
+    if is_off_tick(market, price):
         return Reject.PRICE_OFF_TICK.value
-    leg = leg_of(s, order)
+    return change_order(s, row, leg_of(s, order), price, lots)
+
+
+@part(INT)
+def change_order(s, row, leg, price, lots):
+    """Another price or size for a resting order of a leg: what only loses size keeps its place,
+    what meets nobody moves, all else leaves and enters anew."""
+    order = orders(s)[row]
     if price == order["price"] and lots <= order["lots"]:
         count_lots(s, row, leg, lots - order["lots"])
         shrink(s, row, order["lots"] - lots)
         emit_order(s, row, EventKind.AMENDED, lots, 0)
         return OK
+    reject = check_moved(s, row, leg, price, lots)
+    if reject != OK:
+        return reject
     account_row, flags = order["account_row"], order["bits"] & FLAG_BITS
+    if flags & Flag.REDUCE_ONLY == 0 and not meets(s, order["market_id"], order["side"], price):
+        move_order(s, row, leg, price, lots)
+        return OK
     ticket_at = write_ticket(s, row, OrderType.LIMIT.value, price, lots)
-    return admit(s, ticket_at, account_row, leg, flags, row)
+    cancel(s, row, CancelReason.AMENDED)
+    reject = admit(s, ticket_at, account_row, leg, flags)
+    assert reject == OK, "an amended order was refused after it had left"
+    return OK

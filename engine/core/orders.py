@@ -13,12 +13,12 @@ from engine.constants import (
     SystemAccount,
     TimeInForce,
 )
-from engine.core.arithmetic import divide_down
 from engine.core.book import (
     free_order_row,
     link_level,
     new_order_row,
     register,
+    tick_of,
     unlink_level,
     unregister,
 )
@@ -66,7 +66,7 @@ def count_lots(s, row, leg, lots):
         touch_position(s, leg)
 
 
-@kernel
+@inlined
 def emit_order(s, row, kind, lots, reason):
     """An event about an order in a row; a market maker's level is announced by DEPTH_SET."""
     order = orders(s)[row]
@@ -91,7 +91,7 @@ def emit_order(s, row, kind, lots, reason):
     )
 
 
-@inlined
+@kernel
 def emit_depth(s, market_id, side, price, lots, kind):
     """DEPTH_SET: what the market maker's level holds after the change."""
     held = 0 if kind == EventKind.CANCELLED else lots
@@ -102,10 +102,21 @@ def emit_depth(s, market_id, side, price, lots, kind):
 def link_account(s, row):
     """Implements R13: orders are numbered as they enter and kept oldest first."""
     words = header(s)
-    table = orders(s)
-    order = table[row]
+    order = orders(s)[row]
     words[H.ENTERED_COUNT] += 1
     order["seq"] = words[H.ENTERED_COUNT]
+    append(s, row)
+    if not is_system(s, order["account_row"]):
+        accounts(s)[order["account_row"]]["orders_count"] += 1
+    elif is_curve_quote(s, order):
+        words[H.CURVE_ORDERS_COUNT] += 1
+
+
+@inlined
+def append(s, row):
+    """Put an order at the end of its account's list."""
+    table = orders(s)
+    order = table[row]
     account = accounts(s)[order["account_row"]]
     tail = account["order_tail"]
     order["account_prev"] = tail
@@ -115,10 +126,6 @@ def link_account(s, row):
     else:
         table[tail]["account_next"] = row
     account["order_tail"] = row
-    if not is_system(s, order["account_row"]):
-        account["orders_count"] += 1
-    elif is_curve_quote(s, order):
-        words[H.CURVE_ORDERS_COUNT] += 1
 
 
 @inlined
@@ -131,6 +138,29 @@ def is_curve_quote(s, order):
 
 @kernel
 def unlink_account(s, row):
+    order = orders(s)[row]
+    take_out(s, row)
+    if not is_system(s, order["account_row"]):
+        accounts(s)[order["account_row"]]["orders_count"] -= 1
+    elif is_curve_quote(s, order):
+        header(s)[H.CURVE_ORDERS_COUNT] -= 1
+
+
+@inlined
+def renew(s, row):
+    """Implements R13 for an order that moves: it is now the newest of its account."""
+    words = header(s)
+    order = orders(s)[row]
+    words[H.ENTERED_COUNT] += 1
+    order["seq"] = words[H.ENTERED_COUNT]
+    if accounts(s)[order["account_row"]]["order_tail"] != row:
+        take_out(s, row)
+        append(s, row)
+
+
+@inlined
+def take_out(s, row):
+    """Take an order out of its account's list."""
     table = orders(s)
     order = table[row]
     account = accounts(s)[order["account_row"]]
@@ -144,10 +174,6 @@ def unlink_account(s, row):
         account["order_tail"] = before
     else:
         table[after]["account_prev"] = before
-    if not is_system(s, order["account_row"]):
-        account["orders_count"] -= 1
-    elif is_curve_quote(s, order):
-        header(s)[H.CURVE_ORDERS_COUNT] -= 1
 
 
 @kernel
@@ -236,7 +262,7 @@ def rest_order(s, leg, order_id, side, price, lots, flags, self_trade):
     order["order_id"] = order_id
     order["lots"] = lots
     order["price"] = price
-    order["tick"] = divide_down(price, markets(s)[market_id]["tick_price"])
+    order["tick"] = tick_of(markets(s)[market_id], price)
     order["account_row"] = position["account_row"]
     order["market_id"] = market_id
     order["side"] = side
@@ -259,13 +285,12 @@ def move_order(s, row, leg, price, lots):
     order = orders(s)[row]
     emit_order(s, row, EventKind.CANCELLED, order["lots"], CancelReason.AMENDED.value)
     unlink_level(s, row)
-    unlink_account(s, row)
     count_lots(s, row, leg, lots - order["lots"])
     order["lots"] = lots
     order["price"] = price
-    order["tick"] = divide_down(price, markets(s)[order["market_id"]]["tick_price"])
+    order["tick"] = tick_of(markets(s)[order["market_id"]], price)
     link_level(s, row)
-    link_account(s, row)
+    renew(s, row)
     emit_order(s, row, EventKind.RESTED, lots, 0)
 
 

@@ -201,17 +201,24 @@ def risk_ppm(c, place, o):
 
 
 @kernel
+def copy_into(to, values):
+    """In a loop: numba takes seconds to compile the assignment of one array to another."""
+    for place in range(len(to)):
+        to[place] = values[place]
+
+
+@kernel
 def pro_rata(number, need, space, c, o, money, caps, weights, out, work):
     """4.7 to 4.10 and 4.16: shares by weight under caps."""
     fill_endowments(c, o, space, money, caps)
     budget = need
     if number == 7 or number == 16:
-        weights[:] = money
+        copy_into(weights, money)
         if number == 16:
             budget = mul_div(need, o.theta_ppm, PPM)
     else:
         if number == 8:
-            weights[:] = money
+            copy_into(weights, money)
         elif number == 9:
             fill_weights(c, o, money, caps, weights)
         else:

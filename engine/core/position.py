@@ -2,12 +2,10 @@
 and entry_quote.
 """
 
-import numpy as np
-
 from engine.constants import EventKind, Flag, Side, SystemAccount
 from engine.core.arithmetic import mul_div, mul_div_up
 from engine.core.events import emit
-from engine.core.kernel import INT, INTS_6, NOTHING, kernel, part
+from engine.core.kernel import INT, NOTHING, kernel, part
 from engine.core.ledger import (
     BALANCE_MAX,
     credit_position,
@@ -79,7 +77,7 @@ def get_position(s, account_row, market_id, position_side):
 
 @kernel
 def change_position(s, position_row, lots, price):
-    """Implements R23: (realised PnL, lots opened) of moving a position by signed lots."""
+    """Implements R23: the realised PnL of moving a position by signed lots."""
     position = positions(s)[position_row]
     market = markets(s)[position["market_id"]]
     traded = value(market, lots, price)
@@ -91,27 +89,23 @@ def change_position(s, position_row, lots, price):
     if before == 0 or (before > 0) == (lots > 0):
         position["entry_quote"] += traded
         assert abs(position["entry_quote"]) < BALANCE_MAX, "an entry value passes its bound"
-        return 0, abs(lots)
+        return 0
     if abs(lots) <= abs(before):
         released = released_entry(position["entry_quote"], abs(lots), abs(before))
         position["entry_quote"] -= released
-        return -traded - released, 0
+        return -traded - released
     closing = value(market, -before, price)
     realised = -closing - position["entry_quote"]
     position["entry_quote"] = traded - closing
-    return realised, abs(lots) - abs(before)
+    return realised
 
 
-@part(INTS_6)
+@part(INT)
 def fill_side(s, position_row, order_id, other_row, lots, price, cause, fee_ppm, flags):
-    """Implements R25: one side of a fill. Returns what `after_fill` needs of it: (lots before,
-    lots after, margin before, lots opened, realised PnL, fee)."""
+    """Implements R25: one side of a fill. Returns what it books to the leg's domain."""
     position = positions(s)[position_row]
     account_row = position["account_row"]
-    lots_before = np.int64(position["lots"])
-    margin_before = np.int64(position["margin_quote"])
-    realised, opened = change_position(s, position_row, lots, price)
-    fee = 0
+    realised, fee = change_position(s, position_row, lots, price), 0
     if fee_ppm != 0 and not is_system(s, account_row):
         market = markets(s)[position["market_id"]]
         fee = fee_of(notional(market, lots, price), fee_ppm)
@@ -137,18 +131,20 @@ def fill_side(s, position_row, order_id, other_row, lots, price, cause, fee_ppm,
         position["position_side"],
         flags,
     )
-    after = np.int64(position["lots"])
-    return lots_before, after, margin_before, np.int64(opened), np.int64(realised), np.int64(fee)
+    return realised - fee
 
 
 @part(NOTHING)
 def move_margin_after_fill(
-    s, position_row, price, lots_before, lots_after, margin_before, opened, realised, fee
+    s, position_row, lots, price, fee_ppm, booked_quote, lots_before, margin_before
 ):
     """Implements R26: closing returns margin to the wallet, opening takes it from there."""
     position = positions(s)[position_row]
-    closed = abs(lots_after - lots_before) - opened
-    released = 0
+    market = markets(s)[position["market_id"]]
+    closed = 0
+    if (lots_before > 0) != (lots > 0):
+        closed = min(abs(lots), abs(lots_before))
+    opened, released = abs(lots) - closed, 0
     if closed != 0:
         if closed == abs(lots_before):
             released = max(0, position["margin_quote"])
@@ -157,12 +153,11 @@ def move_margin_after_fill(
                 share = -mul_div_up(-margin_before, closed, abs(lots_before))
             else:
                 share = mul_div(margin_before, closed, abs(lots_before))
-            released = max(0, share + realised - fee)
+            released = max(0, share + booked_quote)
     move = -released
     if opened != 0:
-        market = markets(s)[position["market_id"]]
-        size = notional(market, opened, price)
-        wanted = initial_margin(s, market, opened, size, position["leverage"]) + max(0, fee)
+        size, paid = notional(market, opened, price), fee_of(notional(market, lots, price), fee_ppm)
+        wanted = initial_margin(s, market, opened, size, position["leverage"]) + max(0, paid)
         wallet = accounts(s)[position["account_row"]]["wallet_quote"]
         move += min(max(0, wallet - move), wanted)
     move_margin(s, position_row, move)

@@ -115,6 +115,7 @@ MARKET = np.dtype(
         ("scaling_to", "<i8"),
         ("funding_cap_ppb", "<i8"),
         ("tick_price", "<i8"),
+        ("tick_inverse", "<i8"),  # of tick_price, up to price_max; 0: divide
         ("price_min", "<i8"),
         ("price_max", "<i8"),
         ("unit_quote", "<i8"),
@@ -264,6 +265,7 @@ assert ACCOUNT.itemsize == 32
 assert POSITION.itemsize == 64
 assert NODE.itemsize == 16
 assert ORDER.itemsize == 64
+assert MARKET.itemsize == 512
 
 STOP_REACHED = 64  # bit of ORDER.bits: the stop is in the stop queue
 

@@ -14,15 +14,29 @@ from engine.core.state import account_slots, accounts
 
 @inlined
 def home_slot(size, key):
-    """Where a key lies if it is alone; the size of a table is a power of two."""
-    return (key + (key >> 20) * 40503 + (key >> 40) * 77747) & (size - 1)
+    """Where a key lies if it is alone; the size of a table is a power of two. Small keys on either
+    side of 0 lie side by side, those of the venue itself at the end, where they push nobody on."""
+    high = key >> 20
+    if high == 0 or high == -1:
+        return key & (size - 1)
+    return (key + high * 40503 + (key >> 40) * 77747) & (size - 1)
+
+
+@inlined
+def find_account(s, account_id):
+    """The row of an account, 0 if it is unknown."""
+    slots = account_slots(s)
+    slot = home_slot(len(slots), account_id)
+    row = np.int64(slots[slot])
+    if row == 0 or accounts(s)[row]["account_id"] == account_id:
+        return row
+    return _find_further(s, account_id, slot)
 
 
 @kernel
-def find_account(s, account_id):
-    """The row of an account, 0 if it is unknown."""
+def _find_further(s, account_id, slot):
+    """The same where another account lies in its slot."""
     slots, table = account_slots(s), accounts(s)
-    slot = home_slot(len(slots), account_id)
     row = np.int64(slots[slot])
     while row != 0 and table[row]["account_id"] != account_id:
         slot = (slot + 1) & (len(slots) - 1)

@@ -5,8 +5,6 @@ units; before each the event buffer is checked for room, so a unit never stops h
 cascade may span many batches.
 """
 
-import numpy as np
-
 from engine.constants import TIME_MAX_NS, CommandKind, EventKind, Reject
 from engine.core import accounts as account_commands
 from engine.core import settlement
@@ -52,6 +50,15 @@ from engine.rows import COMMAND
 
 COMMAND_BYTES = COMMAND.itemsize
 ROW_MASK = (1 << ROW_BITS) - 1
+
+
+@inlined
+def has_to_end(s):
+    """Whether there is anything for `end_unit` to look at."""
+    words = header(s)
+    changed = words[H.STALE_COUNT] | words[H.TOUCHED_COUNT]
+    watched = words[H.DRAWDOWN_PPM] | words[H.WAITING_COUNT] | words[H.GATED_COUNT]
+    return changed | watched | words[H.CHECK_INDEX] != 0
 
 
 @kernel
@@ -118,7 +125,7 @@ def apply(s, command_at):
     if kind == CommandKind.CANCEL:
         return cancel_order(s, command)
     if kind == CommandKind.AMEND:
-        return amend(s, command_at)
+        return amend(s, command)
     if kind >= CommandKind.INDEX and kind <= CommandKind.TRADE:
         return take_price(s, command)
     if kind == CommandKind.DEPTH:
@@ -184,12 +191,12 @@ def apply_settlement(s, command_at):
 @inlined
 def check_time(s, command):
     """Implements R03."""
-    time_ns = command["time_ns"]
+    time_ns, now_ns = command["time_ns"], header(s)[H.NOW_NS]
+    if now_ns <= time_ns <= TIME_MAX_NS:
+        return OK
     if not 0 <= time_ns <= TIME_MAX_NS:
         return Reject.TIME_OUT_OF_RANGE.value
-    if time_ns < header(s)[H.NOW_NS]:
-        return Reject.TIME_WENT_BACKWARDS.value
-    return OK
+    return Reject.TIME_WENT_BACKWARDS.value
 
 
 @inlined
@@ -225,30 +232,57 @@ def begin(s, command_at):
     return False
 
 
+@inlined
+def has_queued(s):
+    words = header(s)
+    return (
+        words[H.LIQUIDATIONS_HEAD] != words[H.LIQUIDATIONS_TAIL]
+        or words[H.ADL_QUEUE_HEAD] != words[H.ADL_QUEUE_TAIL]
+        or words[H.STOPS_HEAD] != words[H.STOPS_TAIL]
+    )
+
+
+@inlined
+def has_room(s, unit_room):
+    """Whether the event buffer takes whatever one unit may append."""
+    words = header(s)
+    return words[H.EVENTS_ROWS] - words[H.EVENTS_COUNT] >= unit_room
+
+
+@kernel
+def drain(s, unit_room):
+    """Work off what a command has queued; returns whether all of it is done. Until then the
+    command is pending."""
+    words = header(s)
+    words[H.PENDING] = 1
+    while has_queued(s):
+        if not has_room(s, unit_room):
+            return False
+        work_unit(s)
+        end_unit(s)
+    words[H.PENDING] = 0
+    return True
+
+
 @front
 def run(s, commands_at, count, start, unit_room):
     """Work off commands[start:count], all of them or until events need room.
 
     `s` and `commands_at` are addresses; `unit_room` is EVENTS_PER_UNIT_MAX. Returns the index of
     the first command not finished: call again with it after draining the events."""
-    words = header(s)
-    for index in range(start, count):
-        if words[H.PENDING] == 0:
-            if words[H.EVENTS_ROWS] - words[H.EVENTS_COUNT] < unit_room:
+    index = start
+    if header(s)[H.PENDING] != 0:
+        if not drain(s, unit_room):
+            return index
+        index += 1
+    while index < count:
+        if not has_room(s, unit_room):
+            return index
+        fetch_ahead(s, commands_at, index, count)
+        if begin(s, commands_at + index * COMMAND_BYTES):
+            if has_to_end(s):
+                end_unit(s)
+            if has_queued(s) and not drain(s, unit_room):
                 return index
-            fetch_ahead(s, commands_at, index, count)
-            if not begin(s, commands_at + index * COMMAND_BYTES):
-                continue
-            end_unit(s)
-            words[H.PENDING] = 1
-        while (
-            words[H.LIQUIDATIONS_HEAD] != words[H.LIQUIDATIONS_TAIL]
-            or words[H.ADL_QUEUE_HEAD] != words[H.ADL_QUEUE_TAIL]
-            or words[H.STOPS_HEAD] != words[H.STOPS_TAIL]
-        ):
-            if words[H.EVENTS_ROWS] - words[H.EVENTS_COUNT] < unit_room:
-                return index
-            work_unit(s)
-            end_unit(s)
-        words[H.PENDING] = 0
-    return np.int64(count)
+        index += 1
+    return index

@@ -30,6 +30,7 @@ from engine.constants import (
 )
 from engine.core import records
 from engine.core.adl_index import CELLS, EDGES, LINES, USED_WORDS
+from engine.core.arithmetic import inverse_of
 from engine.core.policies import COLUMNS, OPTION_WORDS
 from engine.core.slots import home_slot
 from engine.core.state import HEADER_WORDS, LADDERS_PER_MARKET, MAGIC, H, Ladders
@@ -406,6 +407,7 @@ def write_market(
     for name in MARKET_CONSTANTS:
         market[name] = getattr(numbers, name)
     market["market_id"] = market_id
+    market["tick_inverse"] = inverse_of(numbers.tick_price, numbers.price_max)
     market["plain"] = plain
     market["tiers_count"] = len(numbers.tier_to)
     market["tier_row"] = cursor["TIERS"]

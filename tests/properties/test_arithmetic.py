@@ -36,10 +36,11 @@ def from_python(name: str, arguments: int) -> Callable:
     return numba.njit(**OPTIONS)(lambda a, b, c, d: inner(a, b, c, d))
 
 
-TWO = ("divide_up", "divide_toward_zero", "with_bit", "without_bit", "first_bit_from")
+TWO = ("divide_up", "divide_toward_zero", "times_inverse")
+BITS = ("with_bit", "without_bit", "first_bit_from", "last_bit_to")
 THREE = ("mul_div", "mul_div_up", "mul_div_half_even", "mul_div_signed")
 core = SimpleNamespace(
-    **{name: from_python(name, 2) for name in (*TWO, "last_bit_to")},
+    **{name: from_python(name, 2) for name in (*TWO, *BITS)},
     **{name: from_python(name, 3) for name in THREE},
     mul_div_bounded=from_python("mul_div_bounded", 4),
 )
@@ -116,6 +117,27 @@ def test_mul_div_bounded_saturates(a: int, b: int, c: int, bound: int):
 def test_plain_divisions_name_their_direction(a: int, b: int):
     assert core.divide_up(a, b) == -((-a) // b)
     assert core.divide_toward_zero(a, b) == (a // b if a >= 0 else -(-a // b))
+
+
+@settings(max_examples=400, deadline=None)
+@given(divisor=DIVISORS, share=st.integers(0, LIMIT), near=st.integers(-1, 1))
+@example(divisor=1, share=LIMIT, near=0)
+@example(divisor=3, share=LIMIT, near=-1)
+@example(divisor=10, share=2**58, near=0)
+def test_an_inverse_divides_exactly_or_is_none(divisor: int, share: int, near: int):
+    """Up to the largest number that it was made for, above all next to multiples."""
+    largest = LIMIT // divisor
+    inverse = arithmetic.inverse_of(divisor, largest)
+    assert inverse != 0
+    a = min(largest, max(0, min(share, largest) // divisor * divisor + near))
+    assert core.times_inverse(a, inverse) == a // divisor
+
+
+def test_there_is_no_inverse_for_numbers_too_large_for_it():
+    """For those the rule is to divide: ticks of 2**31 units and prices up to 2**31 of them."""
+    assert arithmetic.inverse_of(2**31, 2**31) == 2**31
+    assert arithmetic.inverse_of(2**31, 2**31 + 2) == 0
+    assert arithmetic.inverse_of(1, LIMIT) == LIMIT
 
 
 def test_bits_of_a_word():

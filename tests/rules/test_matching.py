@@ -209,6 +209,42 @@ def test_an_amended_order_that_reduces_is_cut_to_its_position(exchange: Venue):
     """)
 
 
+def test_an_amended_order_is_checked_as_if_it_were_gone(exchange: Venue):
+    """R14, R41. Erin's 50 carry five lots at leverage 10: four and another four would not fit, and
+    beside a sale of two a purchase of four may become one of five."""
+    exchange.play(TRADERS).play("""
+        open erin
+        deposit erin 50
+        buy erin 4 @ 99 #1
+        amend erin #1 4 @ 98
+        expect events CANCELLED.AMENDED RESTED
+        expect book 98x4 |
+        sell erin 2 @ 105 #2
+        amend erin #1 5 @ 97
+        expect events CANCELLED.AMENDED RESTED
+        amend erin #2 5 @ 106
+        expect events CANCELLED.AMENDED RESTED
+        amend erin #2 6 @ 106
+        expect rejected INSUFFICIENT_MARGIN
+        expect book 97x5 | 106x5
+    """)
+
+
+def test_an_order_that_moves_is_the_newest_of_its_account(exchange: Venue):
+    """R13, R14, R15. One in the middle, again when it is the newest already, then the oldest."""
+    exchange.play(TRADERS).play("""
+        sell bob 2 @ 101 #1
+        sell bob 2 @ 102 #2
+        sell bob 2 @ 103 #3
+        amend bob #2 2 @ 104
+        amend bob #2 2 @ 105
+        amend bob #1 2 @ 106
+        cancel bob all
+        expect events CANCELLED.USER CANCELLED.USER CANCELLED.USER
+    """)
+    assert [int(event["order_id"]) for event in exchange.events] == [3, 2, 1]
+
+
 def test_an_amendment_that_is_refused_leaves_the_order(exchange: Venue):
     """R02, R14. Erin's 50 carry five lots at leverage 10, not six."""
     exchange.play(TRADERS).play("""
