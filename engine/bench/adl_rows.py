@@ -1,6 +1,7 @@
 """Rows of deleveraging: one bankrupt, a side of a million positions, no book and no fund.
 
-Timed is the one tick that sets off the liquidation: mark, examination, refusals, ranking, closing.
+Timed is the one tick that sets off the liquidation: mark, examination, refusals, ranking, closing;
+one call into the core, with the clock around it.
 Every round has a bankrupt of its own, whose margin ends a hundredth lower than the one's before.
 """
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from engine.bench.crowds import fill_up
 from engine.bench.results import Row
-from engine.bench.rounds import counted, digest_of, row, same, timed
+from engine.bench.rounds import called, counted, digest_of, row, same
 from engine.bench.tick_rows import equal_to_rulebook
 from engine.bench.work import FIRST_ID, PRICE, Sizes, apply_rows, load_sizes
 from engine.constants import Cause, CommandKind, EventKind, Flag
@@ -87,10 +88,8 @@ def adl_row(
     )
     exchange = crowded(accounts, len(ticks), closed, clustered)
     seconds, kept = [], []
-    for at in range(len(ticks)):
-        spent, parts = timed(lambda at=at: exchange.stream(ticks[at : at + 1], in_place=True))
+    for spent, events in called(exchange, ticks):
         seconds.append(spent)
-        events = np.concatenate(parts)
         closings = counted(events, EventKind.FILL, Cause.ADL) // 2
         same(f"{work}, positions closed", closed, closings)
         kept.append(events)

@@ -42,7 +42,8 @@ from engine.core.state import (
     touched,
 )
 
-SOON, LATER = 4, 8  # rows of the heap that may come to the top soon: their legs are asked for
+HEAD_BITS = 32  # of a row of a position
+SOON, LATER = 4, 6  # rows of the heap that may come to the top soon: their legs are asked for
 
 # -- bounds -----------------------------------------------------------------------------------
 
@@ -104,11 +105,27 @@ def bound_of(s, row, own, unit):
 
 
 @inlined
-def put_bound(heap, row, bound, place, head):
-    """A cell by its place and its first leg, or a group of lines by its number and no leg."""
+def closed_by(place, head):
+    """What is closed, in a word: a cell by its place and its first leg, or a group of lines by its
+    number and no leg."""
+    return (place << HEAD_BITS) | head
+
+
+@inlined
+def head_of(closed):
+    return closed & ((1 << HEAD_BITS) - 1)
+
+
+@inlined
+def put_bound(heap, row, bound, closed):
     heap[row]["bound"] = bound
-    heap[row]["place"] = place
-    heap[row]["head"] = head
+    heap[row]["closed"] = closed
+
+
+@inlined
+def copy_bound(heap, row, other):
+    """Word by word: what was written in words and is read as a whole makes the processor wait."""
+    put_bound(heap, row, heap[other]["bound"], heap[other]["closed"])
 
 
 @kernel
@@ -116,30 +133,30 @@ def sift_bounds(heap, end):
     """Restore a heap with the highest bound on top, in rows 1 to end, of which the first may be
     too low: it goes down to a leaf, and up from there to its place, which costs fewer guesses."""
     root, child = 1, 2
-    bound, place, head = heap[1]["bound"], heap[1]["place"], heap[1]["head"]
+    bound, closed = heap[1]["bound"], heap[1]["closed"]
     while child < end:
         child += np.int64(heap[child + 1]["bound"] > heap[child]["bound"])
-        heap[root] = heap[child]
+        copy_bound(heap, root, child)
         root, child = child, 2 * child
     if child == end:
-        heap[root] = heap[child]
+        copy_bound(heap, root, child)
         root = child
-    lift_bound(heap, root, bound, place, head)
+    lift_bound(heap, root, bound, closed)
 
 
 @inlined
-def lift_bound(heap, row, bound, place, head):
+def lift_bound(heap, row, bound, closed):
     """Put a bound where it belongs between a row and the top."""
     while row > 1 and heap[row >> 1]["bound"] < bound:
-        heap[row] = heap[row >> 1]
+        copy_bound(heap, row, row >> 1)
         row >>= 1
-    put_bound(heap, row, bound, place, head)
+    put_bound(heap, row, bound, closed)
 
 
 @kernel
-def push_bound(heap, count, bound, place, head):
+def push_bound(heap, count, bound, closed):
     """One more on a heap of `count`; how many there are then."""
-    lift_bound(heap, count + 1, bound, place, head)
+    lift_bound(heap, count + 1, bound, closed)
     return count + 1
 
 
@@ -169,14 +186,14 @@ def open_index(s, market_id, long):
     heap, count = adl_heap(s), 0
     loose = adl_cells(s)[grid * CELLS + LOOSE]["head"]
     if loose != 0:
-        count = push_bound(heap, count, BOUND_MAX, LOOSE, loose)
+        count = push_bound(heap, count, BOUND_MAX, closed_by(LOOSE, loose))
     unit = unit_of(s, market_id, long)
     for index in range(side["lines"] // GROUP):
         row = grid * LINES + group_of(index * GROUP)
         group = adl_lines(s)[row]
         if group["entry_max"] != 0:
             bound = bound_of(s, row, group["own_low"], unit)
-            count = push_bound(heap, count, bound, index, 0)
+            count = push_bound(heap, count, bound, closed_by(index, 0))
     return count
 
 
@@ -189,7 +206,7 @@ def open_group(s, grid, unit, count, group):
         place = adl_lines(s)[grid * LINES + index]["first"]
         fetch_adl_used(s, grid * USED_WORDS + (place >> 6))
         fetch_adl_cell(s, grid * CELLS + place)
-    heap[1] = heap[count]
+    copy_bound(heap, 1, count)
     sift_bounds(heap, count - 1)
     count -= 1
     bounds, low, before = adl_lines(s)[grid * LINES + group_of(group * GROUP)], BOUND_MAX, count
@@ -201,7 +218,7 @@ def open_group(s, grid, unit, count, group):
             bound = bound_of(s, grid * LINES + index, cell["own_min"], unit)
             if bound >= heap[1]["bound"]:
                 fetch_leg(s, cell["head"])
-            count = push_bound(heap, count, bound, place, cell["head"])
+            count = push_bound(heap, count, bound, closed_by(place, cell["head"]))
             line["first"] = place
             low = min(low, cell["own_min"])
         else:
@@ -232,9 +249,9 @@ def open_cell(s, grid, unit, count, place):
         fetch_leg(s, cell["head"])
         fetch_adl_cell(s, grid * CELLS + next_cell(s, grid, place + 1, end))
         bound = bound_of(s, grid * LINES + index, cell["own_min"], unit)
-        put_bound(heap, 1, bound, place, cell["head"])
+        put_bound(heap, 1, bound, closed_by(place, cell["head"]))
     else:
-        heap[1] = heap[count]
+        copy_bound(heap, 1, count)
         count -= 1
     sift_bounds(heap, count)
     return count
@@ -245,11 +262,11 @@ def open_best(s, grid, unit, count):
     """Open what has the highest bound of `count`: the first leg of a cell, 0 if it was a group; and
     how many are closed then."""
     heap = adl_heap(s)
-    place, head = heap[1]["place"], heap[1]["head"]
+    place, head = heap[1]["closed"] >> HEAD_BITS, head_of(heap[1]["closed"])
     if head == 0:
         count = open_group(s, grid, unit, count, place)
     else:
         count = open_cell(s, grid, unit, count, place)
     for ahead in range(SOON, min(count + 1, LATER)):
-        fetch_leg(s, heap[ahead]["head"])
+        fetch_leg(s, head_of(heap[ahead]["closed"]))
     return head, count

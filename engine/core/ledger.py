@@ -373,7 +373,9 @@ def is_breached(s, account_row, position_row):
 
 @inlined
 def domain_equity(s, account_row, position_row):
-    return domain_health(s, account_row, position_row)[0]
+    if position_row != 0:
+        return isolated_health(s, position_row, 0)[0]
+    return cross_equity(s, account_row)
 
 
 @inlined

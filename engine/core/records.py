@@ -256,7 +256,7 @@ ADL_LINE = np.dtype(
     ]
 )
 ADL_CELL = np.dtype([("head", "<i8"), ("own_min", "<i8")])  # own: beside profit and loss
-ADL_BOUND = np.dtype([("bound", "<i8"), ("place", "<i4"), ("head", "<i4")])
+ADL_BOUND = np.dtype([("bound", "<i8"), ("closed", "<i8")])
 
 INT32 = np.dtype("<i4")
 INT64 = np.dtype("<i8")
