@@ -15,6 +15,7 @@ from engine.bench import (
     cost_rows,
     crash_rows,
     crowds,
+    pace,
     scaling,
     tape_rows,
     throughput,
@@ -22,7 +23,8 @@ from engine.bench import (
 )
 from engine.bench.flows import FLOWS, make_deep_flow, make_flow
 from engine.bench.goals import Others, judged, load_goals
-from engine.bench.results import BenchFault, BenchRequestError, Row, Table
+from engine.bench.pace import Pace
+from engine.bench.results import BenchFault, BenchRequestError, Row, Table, this_machine
 from engine.bench.text import markdown_lines, table_lines
 from engine.bench.work import Sizes, load_sizes
 from engine.constants import CommandKind, EventKind
@@ -33,7 +35,7 @@ TINY |= {"cross_accounts": [30], "cross_markets": 10, "live_orders": 900, "live_
 TINY |= {"calls": 300, "fill_accounts": 40, "fill_ticks": 12, "fills": 4}
 TINY |= {"crash_accounts": 60, "crash_ticks": 100, "million_accounts": 80, "crash_limit_s": 5.0}
 TINY |= {"adl_accounts": 300, "adl_rounds": 2, "tape_rows": 400, "starts": 1, "compiles": 0}
-TINY |= {"memory_accounts": 50, "scale_accounts": 30, "scale_markets": [5, 10]}
+TINY |= {"patience_s": 0.0, "memory_accounts": 50, "scale_accounts": 30, "scale_markets": [5, 10]}
 TINY |= {"scale_orders": [200, 400]}
 
 
@@ -174,6 +176,38 @@ def test_others_are_seen_and_own_work_is_not():
     assert others.processors() <= os.cpu_count()
     row = tick_of(1.0)
     assert [each.others for each in throughput.watched(iter([row, row]))][1] <= os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "probes", "waited_for", "seen"),
+    [
+        (9.0, [1.0, 1.1], 0, 1.1),  # 1.15 times as long is as fast as it was
+        (9.0, [1.0, 1.2, 2.0, 1.1], 2, 1.1),
+        (9.0, [2.0, 1.0], 0, 1.0),
+        (0.0, [1.0, 2.0], 0, 2.0),  # no patience: the figure stands, and its pace says so
+    ],
+)
+def test_a_round_waits_for_the_pace_the_processor_had(
+    monkeypatch, patience_s, probes, waited_for, seen
+):
+    left, pauses = iter(probes), []
+    monkeypatch.setattr(pace, "FIRST_S", 0.0)
+    monkeypatch.setattr(pace, "probe", lambda: next(left))
+    monkeypatch.setattr(pace.time, "sleep", pauses.append)
+    found = Pace(patience_s)
+    found.steady()
+    assert (len(pauses), found.best) == (waited_for, min(probes))
+    taken = found.taken()
+    assert (taken, found.share(taken)) == (seen, round(found.best / seen, 2))
+    assert (found.taken(), found.share(-1.0)) == (-1.0, -1.0)
+
+
+def test_a_figure_of_a_slow_processor_is_provisional():
+    machine = msgspec.structs.replace(this_machine(), load=0.0)
+    for share, provisional in ((-1.0, False), (1.0, False), (0.8, False), (0.79, True)):
+        row = msgspec.structs.replace(tick_of(1.0), pace=share)
+        table = Table(kind="throughput", quick=False, machine=machine, rows=[row])
+        assert table.provisional == provisional
 
 
 def test_scaling_grows_in_each_direction(sizes):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from engine.bench.flows import DEEP_FLOWS, FLOWS, Flow, make_deep_flow, make_flow
+from engine.bench.pace import PACE
 from engine.bench.results import Row
 from engine.bench.rounds import counted, digest_of, in_turn, row, same, timed
 from engine.bench.work import Sizes, exchange_flow, fill_checksum, trading_exchange
@@ -37,6 +38,7 @@ def book_row(flow: Flow, rounds: int) -> Row:
     work, seconds = f"book alone, {flow.name}", []
     for _ in range(rounds + 1):
         book = new_book(flow)
+        PACE.steady()
         trades = np.concatenate([part.copy() for part in book.run(flow.rows)])
         same(work, (flow.trades, flow.checksum), (len(trades), fold(trades, 0)))
         seconds.append(book.seconds)
@@ -71,6 +73,7 @@ def deep_row(flow: Flow, rounds: int) -> Row:
         opened = sum(len(part) for part in book.run(flow.rows[: flow.opening]))
         same(f"{work}, trades while it fills", 0, opened)
         book.seconds = 0.0
+        PACE.steady()
         rest = book.run(flow.rows[flow.opening :], flow.opening)
         trades = np.concatenate([part.copy() for part in rest])
         same(work, (flow.trades, flow.checksum), (len(trades), fold(trades, 0)))
@@ -114,6 +117,7 @@ def call_rows(flow: Flow, accounts: int, rounds: int) -> Iterator[Row]:
         seconds = []
         for _ in range(rounds + 1):
             gc.collect()
+            PACE.steady()
             spent, trades = calls(flow)
             same(work, (flow.trades, flow.checksum), (len(trades), fold(trades, 0)))
             seconds.append(spent)

@@ -23,6 +23,7 @@ from engine.bench.crowds import (
     isolated_population,
     many_markets,
 )
+from engine.bench.pace import PACE
 from engine.bench.results import BenchFault, Row
 from engine.bench.rounds import row, same
 from engine.bench.work import FIRST_ID, PRICE, WALLET, Sizes, opening
@@ -59,6 +60,7 @@ def process(arguments: tuple[str, ...], cache: str | None = None) -> tuple[float
     environment = os.environ | {"PYTHONPATH": root}
     if cache is not None:
         environment["CRASHTAPE_CACHE_DIR"] = cache
+    PACE.steady()
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False

@@ -147,7 +147,7 @@ def _table(table: Table, figures: dict[str, Figure]) -> list[str]:
         *_curves_of(table, figures),
         _machine(table.machine, table.provisional),
         *[f"<p>{QUICK}</p>"] * table.quick,
-        details("Every row", html_table(heads, cells, (1, 2, 3, 4, 7, 8))),
+        details("Every row", html_table(heads, cells, (1, 2, 3, 4, 7, 8, 9))),
     ]
 
 

@@ -13,6 +13,7 @@ from engine.constants import ENGINE_VERSION
 
 LOAD_MAX = 0.3  # processes that wanted a core before the start
 OTHERS_MAX = 0.2  # processors that others used meanwhile
+PACE_MIN = 0.8  # of the best in the run
 
 
 class BenchRequestError(ValueError):
@@ -64,7 +65,8 @@ class Row(msgspec.Struct, kw_only=True):
     """One measured line: `value` is the median of `rounds` rounds, in `unit`.
 
     M/s grows with speed; ns, s and B (bytes) shrink. `others` is how many processors' time other
-    processes took meanwhile, -1 where the system does not say. `reached` is None where there is no
+    processes took meanwhile, -1 where the system does not say; `pace` how fast the processor was
+    then, as a share of its best in this run. `reached` is None where there is no
     goal for this size, and in a quick run.
     """
 
@@ -80,6 +82,7 @@ class Row(msgspec.Struct, kw_only=True):
     note: str = ""
     group: str = ""  # what `--only` names
     others: float = -1.0
+    pace: float = -1.0
     goal: float | None = None
     elsewhere: float | None = None
     who: str = ""  # whose figure `elsewhere` is
@@ -118,7 +121,8 @@ class Table(msgspec.Struct, kw_only=True):
     @property
     def provisional(self) -> bool:
         """Whether other work was running before or meanwhile."""
-        return self.machine.provisional or any(row.others > OTHERS_MAX for row in self.rows)
+        disturbed = (row.others > OTHERS_MAX or 0 <= row.pace < PACE_MIN for row in self.rows)
+        return self.machine.provisional or any(disturbed)
 
 
 class Spread(msgspec.Struct, kw_only=True):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from engine.bench.pace import PACE
 from engine.bench.results import BenchFault, Row
 from engine.core import step
 from engine.core.kernel import direct
@@ -58,6 +59,7 @@ def timed(
     """Seconds until everything that a run yields was there, and a copy of that. With `look` nothing
     is copied: it is shown each portion where that is, so that no memory but that of the run goes
     through the caches. Neither is timed."""
+    PACE.steady()
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -85,6 +87,7 @@ def called(exchange: Exchange, commands: np.ndarray) -> Iterator[tuple[float, np
     room = events_per_unit_max(block.rows)
     events = np.empty(2 * room, dtype=EVENT)  # of which only what is written takes memory
     at, commands = block.address, np.ascontiguousarray(commands)
+    PACE.steady()
     usual = int(block.words[H.EVENTS_AT]), int(block.words[H.EVENTS_ROWS])
     block.words[H.EVENTS_AT], block.words[H.EVENTS_ROWS] = events.ctypes.data, len(events)
     try:

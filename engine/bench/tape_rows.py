@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from engine.bench.pace import PACE
 from engine.bench.results import Row
 from engine.bench.rounds import row, same
 from engine.bench.work import FIRST_ID, PRICE, Sizes, mark_ticks
@@ -65,6 +66,7 @@ def read_row(
     """Rows a second of a way to read; `result` of what was read must be `wanted`."""
     seconds = []
     for _ in range(rounds + 1):
+        PACE.steady()
         began = time.perf_counter()
         parts = list(read())
         seconds.append(time.perf_counter() - began)

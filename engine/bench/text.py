@@ -8,7 +8,7 @@ from engine.bench.results import Latency, Machine, Row, Spread, Table
 PROVISIONAL = "Other work was running: these figures are provisional."
 QUICK = "A quick run: it shows that everything works, not how fast it is."
 PEER_HEADS = ("Engine", "Work", "It comes", "Its median", "Ours", "Ours is faster by", "")
-HEADS = ["work", "median", "lowest", "highest", "goal", "", "best elsewhere", "others"]
+HEADS = ["work", "median", "lowest", "highest", "goal", "", "best elsewhere", "pace", "others"]
 
 
 def nanoseconds(value: float) -> str:
@@ -52,9 +52,9 @@ def goal_cells(row: Row) -> tuple[str, str, str]:
     return f"{bound} {value_text(row, row.goal)}", REACHED[row.reached], elsewhere
 
 
-def others_text(row: Row) -> str:
-    """Processors that others used meanwhile; a dash where nobody knows."""
-    return f"{row.others:.2f}" if row.others >= 0 else "–"
+def share_text(share: float) -> str:
+    """A share with two places; a dash where nobody knows."""
+    return f"{share:.2f}" if share >= 0 else "–"
 
 
 def spread_cells(each: Spread) -> list[str]:
@@ -104,14 +104,18 @@ def table_cells(table: Table) -> list[list[str]]:
     """The cells below HEADS."""
     return [
         [row.work, value_text(row), value_text(row, row.lowest), value_text(row, row.highest),
-         *goal_cells(row), others_text(row)]
+         *goal_cells(row), share_text(row.pace), share_text(row.others)]
         for row in table.rows
     ]  # fmt: skip
 
 
 def markdown_lines(table: Table) -> list[str]:
     """The same as a table in Markdown, to be pasted into a document."""
-    rows = [HEADS[:-1], ["---", *["---:"] * 3, *["---"] * 3], *(c[:-1] for c in table_cells(table))]
+    rows = [
+        HEADS[:-1],
+        ["---", *["---:"] * 3, *["---"] * 3, "---:"],
+        *(c[:-1] for c in table_cells(table)),
+    ]
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
     notes = [f"- {row.work}: {row.note}" for row in table.rows if row.note]
     if table.peers:

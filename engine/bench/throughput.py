@@ -9,6 +9,7 @@ from engine.bench.book_rows import call_group, deep_group, flow_group
 from engine.bench.cost_rows import memory_group, start_group
 from engine.bench.crash_rows import crash_group, million_group
 from engine.bench.goals import Others, judged, load_goals
+from engine.bench.pace import PACE
 from engine.bench.results import BenchRequestError, Row, Table, this_machine
 from engine.bench.tape_rows import tape_group
 from engine.bench.tick_rows import fill_rows, quiet_rows
@@ -44,12 +45,14 @@ def chosen(only: list[str]) -> list[str]:
 
 
 def watched(rows: Iterator[Row]) -> Iterator[Row]:
-    """The same rows, each with how many processors others used while it was made."""
-    others, last = Others(), -1.0
+    """The same rows, each with how many processors others used while it was made, and how long
+    probes took before its rounds."""
+    others, last, pace = Others(), -1.0, -1.0
     for row in rows:
         # A row that comes at once is another figure of the same rounds.
         last = others.processors() if others.seconds() > AT_ONCE_S else last
-        yield msgspec.structs.replace(row, others=last)
+        pace = PACE.taken() if PACE.seen else pace
+        yield msgspec.structs.replace(row, others=last, pace=pace)
         others = Others()
 
 
@@ -58,10 +61,13 @@ def throughput(
 ) -> Table:
     """The rows of the groups asked for, in the order in which they are printed."""
     machine, goals = this_machine(), load_goals()
+    PACE.patience_s, PACE.seen = sizes.patience_s, []
     rows = [
         judged(msgspec.structs.replace(row, group=name), goals, quick)
         for name in chosen(only or [])
         for row in watched(GROUPS[name](sizes, say))
     ]
+    rows = [msgspec.structs.replace(row, pace=PACE.share(row.pace)) for row in rows]
+    PACE.patience_s = 0.0  # other engines and ours in turn wait for nothing
     groups = list(GROUPS)
     return Table(kind="throughput", quick=quick, machine=machine, rows=rows, groups=groups)

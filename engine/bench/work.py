@@ -30,6 +30,7 @@ class Sizes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     venue: str
     seed: int
     rounds: int
+    patience_s: float  # to wait in all until the processor is as fast as it was
     messages: int
     flow_accounts: int
     live_orders: int
