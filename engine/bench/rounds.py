@@ -54,12 +54,15 @@ def row(
 
 
 def timed(
-    work: Callable[[], Iterable[np.ndarray]], look: Callable[[np.ndarray], None] | None = None
+    work: Callable[[], Iterable[np.ndarray]],
+    look: Callable[[np.ndarray], None] | None = None,
+    waits: bool = True,
 ) -> tuple[float, list[np.ndarray]]:
     """Seconds until everything that a run yields was there, and a copy of that. With `look` nothing
     is copied: it is shown each portion where that is, so that no memory but that of the run goes
-    through the caches. Neither is timed."""
-    PACE.steady()
+    through the caches. Neither is timed. `waits` first for the pace of the processor."""
+    if waits:
+        PACE.steady()
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -112,10 +115,11 @@ def in_turn(
     called before each, untimed."""
     seconds, state = [], exchange.digest()
     for _ in range(rounds):
+        PACE.steady()  # before what warms the caches
         exchange.block.memory[:] = first
         portions: list[np.ndarray] = []
         ready()
-        spent, _ = timed(lambda: exchange.stream(commands, in_place=True), portions.append)
+        spent, _ = timed(lambda: exchange.stream(commands, in_place=True), portions.append, False)
         events = sum(len(portion) for portion in portions)
         same(f"{work}, events and State", (count, state), (events, exchange.digest()))
         seconds.append(spent)
