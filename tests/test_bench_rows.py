@@ -202,6 +202,14 @@ def test_a_round_waits_for_the_pace_the_processor_had(
     assert (found.taken(), found.share(-1.0)) == (-1.0, -1.0)
 
 
+def test_a_pace_is_a_share_of_the_best_of_the_run(monkeypatch):
+    monkeypatch.setattr(throughput, "PACE", Pace(9.0))
+    throughput.PACE.best = 0.004
+    rows = [msgspec.structs.replace(tick_of(1.0), pace=spent) for spent in (0.005, 0.004, -1.0)]
+    assert [row.pace for row in throughput.paced(rows)] == [0.8, 1.0, -1.0]
+    assert throughput.PACE.patience_s == 0.0
+
+
 def test_a_figure_of_a_slow_processor_is_provisional():
     machine = msgspec.structs.replace(this_machine(), load=0.0)
     for share, provisional in ((-1.0, False), (1.0, False), (0.8, False), (0.79, True)):

@@ -10,9 +10,10 @@ import msgspec
 
 from engine.bench.book_rows import deep_row
 from engine.bench.flows import make_deep_flow, make_flow
+from engine.bench.pace import PACE
 from engine.bench.results import BenchFault, Row, Table, this_machine
 from engine.bench.rounds import digest_of, in_turn, row, same, timed
-from engine.bench.throughput import watched
+from engine.bench.throughput import paced, watched
 from engine.bench.tick_rows import check_crossed, quiet_row, quiet_rows
 from engine.bench.work import Sizes, exchange_flow, trading_exchange
 
@@ -92,9 +93,10 @@ def process_rows(sizes: Sizes, say: Say) -> Iterator[Row]:
 def scaling(sizes: Sizes, quick: bool, say: Say = lambda text: None) -> Table:
     """By accounts, markets, live orders and processes."""
     machine = this_machine()
+    PACE.patience_s, PACE.seen = sizes.patience_s, []
     rows = [
         each
         for make in (account_rows, market_rows, order_rows, process_rows)
         for each in watched(make(sizes, say))
     ]
-    return Table(kind="scaling", quick=quick, machine=machine, rows=rows)
+    return Table(kind="scaling", quick=quick, machine=machine, rows=paced(rows))
