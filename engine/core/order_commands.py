@@ -237,6 +237,7 @@ def change_order(s, row, leg, price, lots):
         return OK
     ticket_at = write_ticket(s, row, OrderType.LIMIT.value, price, lots)
     cancel(s, row, CancelReason.AMENDED)
+    # admitted once more, now without its old self: the same answer, and few orders come here
     reject = admit(s, ticket_at, account_row, leg, flags)
     assert reject == OK, "an amended order was refused after it had left"
     return OK

@@ -100,16 +100,22 @@ def emit_depth(s, market_id, side, price, lots, kind):
 
 @kernel
 def link_account(s, row):
-    """Implements R13: orders are numbered as they enter and kept oldest first."""
-    words = header(s)
+    """Implements R13: an order that enters is the newest of its account."""
     order = orders(s)[row]
-    words[H.ENTERED_COUNT] += 1
-    order["seq"] = words[H.ENTERED_COUNT]
+    number(s, row)
     append(s, row)
     if not is_system(s, order["account_row"]):
         accounts(s)[order["account_row"]]["orders_count"] += 1
     elif is_curve_quote(s, order):
-        words[H.CURVE_ORDERS_COUNT] += 1
+        header(s)[H.CURVE_ORDERS_COUNT] += 1
+
+
+@inlined
+def number(s, row):
+    """Part of R13: orders are numbered as they enter."""
+    words = header(s)
+    words[H.ENTERED_COUNT] += 1
+    orders(s)[row]["seq"] = words[H.ENTERED_COUNT]
 
 
 @inlined
@@ -149,11 +155,8 @@ def unlink_account(s, row):
 @inlined
 def renew(s, row):
     """Implements R13 for an order that moves: it is now the newest of its account."""
-    words = header(s)
-    order = orders(s)[row]
-    words[H.ENTERED_COUNT] += 1
-    order["seq"] = words[H.ENTERED_COUNT]
-    if accounts(s)[order["account_row"]]["order_tail"] != row:
+    number(s, row)
+    if accounts(s)[orders(s)[row]["account_row"]]["order_tail"] != row:
         take_out(s, row)
         append(s, row)
 

@@ -52,17 +52,8 @@ COMMAND_BYTES = COMMAND.itemsize
 ROW_MASK = (1 << ROW_BITS) - 1
 
 
-@inlined
-def has_to_end(s):
-    """Whether there is anything for `end_unit` to look at."""
-    words = header(s)
-    changed = words[H.STALE_COUNT] | words[H.TOUCHED_COUNT]
-    watched = words[H.DRAWDOWN_PPM] | words[H.WAITING_COUNT] | words[H.GATED_COUNT]
-    return changed | watched | words[H.CHECK_INDEX] != 0
-
-
 @kernel
-def end_unit(s):
+def look_round(s):
     """Implements R90: marks, then breached domains, then reached stops."""
     words = header(s)
     if words[H.STALE_COUNT] != 0:
@@ -85,6 +76,15 @@ def end_unit(s):
         words[H.STALE_COUNT] = 0
     if words[H.CHECK_INDEX] != 0:
         scan_for_breaches(s)
+
+
+@inlined
+def end_unit(s):
+    """The same, seen at once where there is nothing that it would look at."""
+    words = header(s)
+    changed = words[H.STALE_COUNT] | words[H.TOUCHED_COUNT]
+    if changed | words[H.DRAWDOWN_PPM] | words[H.WAITING_COUNT] | words[H.CHECK_INDEX] != 0:
+        look_round(s)
 
 
 @kernel
@@ -280,8 +280,7 @@ def run(s, commands_at, count, start, unit_room):
             return index
         fetch_ahead(s, commands_at, index, count)
         if begin(s, commands_at + index * COMMAND_BYTES):
-            if has_to_end(s):
-                end_unit(s)
+            end_unit(s)
             if has_queued(s) and not drain(s, unit_room):
                 return index
         index += 1
