@@ -85,7 +85,7 @@ def timed(
 
 def called(exchange: Exchange, commands: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
     """For each command (seconds of one call into the core, its events): the clock wraps the call,
-    so that nothing of Python but the call itself is in it. Collect no garbage meanwhile."""
+    so that nothing of Python but the call itself is in it."""
     block, apply, clock = exchange.block, direct(step.run, 5), time.perf_counter
     room = events_per_unit_max(block.rows)
     events = np.empty(2 * room, dtype=EVENT)  # of which only what is written takes memory

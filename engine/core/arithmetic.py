@@ -117,7 +117,7 @@ def _times_inverse_compiled(a, inverse):
 
 
 times_inverse = _times_inverse_compiled if JIT else _times_inverse_plain
-"""a / c rounded down, for the inverse of c that holds up to a >= 0: a tenth of the time."""
+"""a / c rounded down, for the inverse of c that holds up to a >= 0; without a division."""
 
 
 @kernel
